@@ -1,0 +1,86 @@
+// The edge assembly: hub + meta store + node + twin + bus, and pods where a runtime is given.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <kubeedge/mqtt.h>
+#include <kubeedge/result.h>
+#include <kubeedge/runtime.h>
+#include <kubeedge/twin.h>
+
+namespace kubeedge {
+inline namespace v0 {
+
+// Text that is never logged or printed.
+class Secret {
+ public:
+  Secret() = default;
+  explicit Secret(std::string text) : text_(std::move(text)) {}
+  static Result<Secret> from_file(const std::string& path);
+  const std::string& reveal() const { return text_; }
+  bool empty() const { return text_.empty(); }
+
+ private:
+  std::string text_;
+};
+
+enum class LinkState : std::uint8_t { kDown, kUp };
+
+class EdgeHub {
+ public:
+  virtual ~EdgeHub() = default;
+  virtual void on_link(unique_function<void(LinkState)> handler) = 0;
+  virtual LinkState link() const = 0;
+};
+
+struct EdgeOptions {
+  std::string node_name;                  // "" = the host name, lower-cased
+  std::string cloud;                      // host; ports below
+  std::uint16_t hub_port = 10000;
+  std::uint16_t join_port = 10002;
+  std::string hub_server, join_server;    // "host:port" where they differ from `cloud`
+  Secret token;                           // needed until the first certificate is there
+  std::string data_dir = "/var/lib/kubeedge";   // edgecore.db; certificates unless named below
+  std::string ca_file, certificate_file, private_key_file;  // "" = data_dir/pki/...
+  MqttOptions mqtt;
+  bool mqtt_enabled = true;
+  std::string project_id = "e632aba927ea4ac2b575ec1603d56f10";
+  int heartbeat_s = 15;
+  int message_qps = 30;                   // 30 with burst 60 (upstream's default) means no limit
+  int message_burst = 60;
+  int node_status_update_s = 10;
+  int node_status_report_s = 300;
+  int lease_duration_s = 40;
+  std::string node_ip;                    // "" = the address used towards the cloud
+  std::string node_labels_json;           // extra labels, JSON object or ""
+
+  // The pod runtime, made by kubeedge-edged's cri_pod_runtime(); absent = the node says pods: 0 and is tainted.
+  std::shared_ptr<class PodRuntimeFactory> pods;
+};
+
+// Lives on the runtime's executor. create() reads the store and binds nothing; start() connects.
+class Edge {
+ public:
+  static Result<Edge> create(const Runtime& runtime, EdgeOptions options);
+  Edge(Edge&&) noexcept;
+  Edge& operator=(Edge&&) noexcept;
+  ~Edge();
+
+  EdgeHub& hub();
+  Twin& twin();
+
+  // `failed`: a permanent error (token, certificate) that no retry mends; the edge goes on with what it has.
+  void on_failure(unique_function<void(Error)> handler);
+  void start();
+  // Ends connections and timers; after `done` it may be destroyed. Running containers stay.
+  void stop(unique_function<void()> done);
+
+ private:
+  struct Impl;
+  explicit Edge(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace v0
+}  // namespace kubeedge

@@ -1,0 +1,39 @@
+// Device twins inside the edge process: the same engine that answers the MQTT topics (devices.md 3).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include <kubeedge/resource.h>
+#include <kubeedge/result.h>
+#include <kubeedge/unique_function.h>
+
+namespace kubeedge {
+inline namespace v0 {
+
+// Property -> wanted value, for properties whose reported value differs.
+using TwinDelta = std::map<std::string, std::string>;
+
+struct TwinProperty {
+  std::optional<std::string> expected;
+  std::optional<std::string> actual;
+  std::string type = "string";
+};
+using TwinResult = std::map<std::string, TwinProperty>;
+
+// Lives on the edge's loop: call it there, it calls back there.
+class Twin {
+ public:
+  virtual ~Twin() = default;
+  // Each delta as it arises, and once at start for every device that has one.
+  virtual void on_desired(unique_function<void(const DeviceId&, const TwinDelta&)> handler) = 0;
+  // Reports values; `done` after they are durable. kNotFound: the device is not known here.
+  virtual void report(const DeviceId& device, const std::map<std::string, std::string>& values,
+                      unique_function<void(Result<TwinResult>)> done) = 0;
+  virtual Result<TwinResult> get(const DeviceId& device) const = 0;
+  virtual void set_state(const DeviceId& device, std::string state, unique_function<void(Result<void>)> done) = 0;
+};
+
+}  // namespace v0
+}  // namespace kubeedge

@@ -1,0 +1,34 @@
+// A pod runtime as the Edge assembly sees it: src/edge/edged over CRI implements it in a library of its own.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <kubeedge/runtime.h>
+
+#include "edge/ports/meta_client.h"
+
+namespace kubeedge {
+inline namespace v0 {
+
+// Lives on the edge's loop.
+class PodRuntime : public edge::PodSink {
+ public:
+  ~PodRuntime() override = default;
+  virtual void start() = 0;
+  virtual void stop(unique_function<void()> done) = 0;   // containers keep running
+  // "containerd://1.6.20", "" until the runtime answered; its outage makes the node NotReady with `why`.
+  virtual std::string runtime_version() const = 0;
+  virtual bool ready(std::string& why) const = 0;
+  virtual int max_pods() const = 0;
+};
+
+class PodRuntimeFactory {
+ public:
+  virtual ~PodRuntimeFactory() = default;
+  virtual std::unique_ptr<PodRuntime> create(const Runtime& runtime, edge::MetaClient& meta, const std::string& node_name,
+                                             const std::string& node_ip) = 0;
+};
+
+}  // namespace v0
+}  // namespace kubeedge

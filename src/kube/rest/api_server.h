@@ -1,0 +1,72 @@
+// The API server core: a parsed request -> an action on Storage -> an answer. No socket, no thread. Pure.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <kubeedge/bytes.h>
+#include <kubeedge/clock.h>
+#include <kubeedge/unique_function.h>
+
+#include "kube/rest/storage.h"
+
+namespace kubeedge::kube {
+
+struct UserInfo {
+  std::string name;                      // "system:node:edge1", "kubernetes-admin", "system:serviceaccount:ns:name"
+  std::vector<std::string> groups;       // "system:masters", "system:nodes" ...
+};
+
+struct ApiRequest {
+  std::string method;                    // GET POST PUT PATCH DELETE
+  std::string path;                      // decoded segments are taken from here
+  std::string query;                     // raw
+  std::string accept, content_type;
+  Bytes body;
+  UserInfo user;
+};
+
+// How an answer leaves: once whole, or as a watch stream.
+class ApiResponder {
+ public:
+  virtual ~ApiResponder() = default;
+  virtual void reply(int status, std::string content_type, Bytes body) = 0;
+  virtual void begin_stream(std::string content_type) = 0;
+  virtual void stream(Bytes line) = 0;   // one watch event with its newline
+  virtual void end_stream() = 0;
+  virtual void on_closed(unique_function<void()> gone) = 0;  // the client left
+};
+
+struct ApiServerOptions {
+  std::size_t max_body_bytes = 3 * 1024 * 1024;
+  std::size_t max_watches = 10'000;
+  std::string git_version = "v1.32.2";   // as /version says it
+};
+
+// What the core asks of its surroundings.
+struct ApiServerHooks {
+  // Authorization. true = allowed. Verb in Kubernetes' words (get list watch create update patch delete).
+  std::function<bool(const UserInfo&, const std::string& verb, const std::string& resource, const std::string& subresource,
+                     const std::string& ns, const std::string& name, std::string& why)> authorize;
+  // Answers POST serviceaccounts/token: fills the TokenRequest's status or returns an error.
+  std::function<Result<Bytes>(const std::string& ns, const std::string& service_account, const Bytes& service_account_object,
+                              const Bytes& token_request)> issue_token;
+  // A random UUID text for metadata.uid, and 5 random characters for generateName.
+  std::function<std::string()> new_uid;
+  std::function<std::string()> random_suffix;
+};
+
+class ApiServer {
+ public:
+  ApiServer(Storage& storage, const Clock& clock, ApiServerOptions options, ApiServerHooks hooks);
+  ~ApiServer();
+  void handle(ApiRequest request, std::shared_ptr<ApiResponder> responder);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace kubeedge::kube

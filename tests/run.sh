@@ -1,0 +1,68 @@
+#!/bin/bash
+# Installs what is needed, builds, runs every suite; ends with "N passed, N failed, N skipped".
+#   tests/run.sh                the default tier (CI's)
+#   tests/run.sh --full [SUITE] clang, sanitizer and interop suites that take longer
+# A suite is an executable tests/integration/*.sh or *.py: exit 0 = passed, 77 = skipped (its last line says why).
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+tier=default
+[ "${1:-}" = --full ] && { tier=full; shift; }
+only=${1:-}
+passed=0; failed=0; skipped=0
+logs=$(mktemp -d "${TMPDIR:-/tmp}/kubeedge-tests.XXXXXX")
+
+step() {  # step NAME COMMAND...
+  local name=$1 log rc started=$SECONDS; shift
+  log=$logs/${name//\//_}.log
+  "$@" >"$log" 2>&1 </dev/null; rc=$?
+  case $rc in
+    0) passed=$((passed + 1)); echo "ok   $name ($((SECONDS - started)) s)" ;;
+    77) skipped=$((skipped + 1)); echo "skip $name: $(tail -n 1 "$log")" ;;
+    *) failed=$((failed + 1)); echo "FAIL $name (exit $rc, log $log)"; tail -n 60 "$log" ;;
+  esac
+  return $rc
+}
+
+meson_build() {  # meson_build DIR OPTIONS...
+  local dir=$1; shift
+  [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" || return 1
+  ninja -C "$dir"
+}
+
+if [ "$tier" = full ]; then subprojects/install-deps.sh --full; else subprojects/install-deps.sh; fi || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+
+wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
+
+wanted layers && step layers python3 tests/layers.py
+wanted pure && step pure python3 tests/pure.py
+if wanted unit; then
+  step build/asan meson_build build-asan --werror -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
+    for test in build-asan/tests/unit/*/test-*; do
+      [ -x "$test" ] && [ -f "$test" ] && step "unit/${test##*/test-}" timeout 300 "$test"
+    done
+fi
+step build/release meson_build build --werror -Dtests=disabled && {
+  export KUBEEDGE_BUILD=$root/build
+  for suite in tests/integration/*.sh tests/integration/*.py; do
+    [ -x "$suite" ] || continue
+    name=${suite##*/}
+    wanted "${name%.*}" && step "integration/${name%.*}" timeout 900 "$suite"
+  done
+}
+if [ "$tier" = full ]; then
+  if wanted clang; then CXX=clang++-14 step build/clang meson_build build-clang --werror; fi
+  if wanted tsan; then
+    step build/tsan meson_build build-tsan -Dbuildtype=debug -Db_sanitize=thread -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
+      for test in build-tsan/tests/unit/*/test-*; do [ -f "$test" ] && [ -x "$test" ] && step "tsan/${test##*/test-}" timeout 600 "$test"; done
+  fi
+  for suite in tests/interop/*.sh tests/interop/*.py; do
+    [ -x "$suite" ] || continue
+    name=${suite##*/}
+    wanted "${name%.*}" && step "interop/${name%.*}" timeout 3600 "$suite"
+  done
+fi
+
+[ "$failed" -eq 0 ] && rm -rf "$logs"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
