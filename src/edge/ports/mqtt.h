@@ -33,6 +33,8 @@ class TwinInput {
  public:
   virtual ~TwinInput() = default;
   virtual void on_mqtt(std::string_view topic, Bytes payload) = 0;
+  // The broker is (again) there and subscribed: apps may have missed deltas, which are published again.
+  virtual void on_broker_up() = 0;
 };
 
 // DeviceTwin -> EventBus.
