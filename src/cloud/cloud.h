@@ -1,0 +1,50 @@
+// The cloud assembly: CloudHub, join server, SyncController, EdgeController and DeviceController on one KubeClient.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <kubeedge/result.h>
+#include <kubeedge/runtime.h>
+#include <kubeedge/unique_function.h>
+
+#include "kube/client/kube_client.h"
+#include "pki/pki.h"
+
+namespace kubeedge::cloud {
+
+struct CloudOptions {
+  pki::KeyPair ca;                           // the KubeEdge CA: signs edges, verifies them, keys the join token
+  pki::KeyPair server;                       // this cloud's server certificate, signed by `ca`
+  std::string hub_address = "0.0.0.0";       // WSS, upstream's 10000
+  std::uint16_t hub_port = 10000;            // 0 = any free port, see hub_port()
+  std::string join_address = "0.0.0.0";      // HTTPS, upstream's 10002
+  std::uint16_t join_port = 10002;
+  std::size_t node_limit = 1000;             // live sessions; one more is refused with 503 and a reason
+  int keepalive_s = 30;                      // a session without a keepalive message for so long is dead
+  int edge_certificate_days = 365;
+  int status_interval_ms = 1000;             // at most one DeviceStatus patch a device in this time
+  std::string cloud_ip;                      // the Node's annotation "cloudcore"; "" = the address the edge dialled
+  std::string api_ca_pem;                    // answer to the edge's query k8s/ca.crt; "" = the KubeEdge CA
+};
+
+// Lives on the runtime's executor; `client` must outlive it.
+class Cloud {
+ public:
+  // Reads nothing and binds nothing; kInvalidArgument when a key pair does not fit.
+  static Result<std::unique_ptr<Cloud>> create(const Runtime& runtime, kube::KubeClient& client, CloudOptions options);
+  virtual ~Cloud() = default;
+
+  // Binds both ports and starts the controllers. An address in use is an error that names it.
+  virtual Result<void> start() = 0;
+  // Closes every session and listener; after `done` the object may be destroyed.
+  virtual void stop(unique_function<void()> done) = 0;
+
+  // The real ports, 0 before start().
+  virtual std::uint16_t hub_port() const = 0;
+  virtual std::uint16_t join_port() const = 0;
+  virtual std::size_t connected_nodes() const = 0;
+};
+
+}  // namespace kubeedge::cloud
