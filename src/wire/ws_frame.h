@@ -1,5 +1,6 @@
 // WebSocket frames (RFC 6455) as a state machine: bytes in, events out. Pure.
-// Built on websocketpp's frame processor; no socket, no endpoint.
+// Our own reader (websocketpp's processor wants its message pools and always checks UTF-8 of TEXT frames, which
+// upstream's tunnel breaks); no socket, no endpoint.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ class FrameReader {
   struct Close { std::uint16_t code; std::string reason; };
   using Event = std::variant<Text, Binary, Ping, Pong, Close>;
 
-  // Appends what `data` completes to `out`. An error ends the session: `close_code()` says with which code.
+  // Appends what `data` completes to `out`. Bytes after a Close are dropped. A Close without payload has code 1005. An error ends the session: `close_code()` says with which code.
   Result<void> feed(std::string_view data, std::vector<Event>& out);
   std::uint16_t close_code() const;         // 1002 protocol, 1007 UTF-8, 1009 too big
   bool in_message() const;                  // fragments of an unfinished message are held
