@@ -1,0 +1,9 @@
+#!/bin/bash
+# The quickstart itself is the end-to-end test; then it must fail, and name the step, when a part is broken.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+./examples/quickstart.sh || exit 1
+for part in edgecore mosquitto containerd; do
+  if out=$(BREAK=$part ./examples/quickstart.sh 2>&1); then echo "it passed with $part broken: $out"; exit 1; fi
+  echo "$out" | grep "quickstart: step" || { echo "with $part broken no step is named: $out"; exit 1; }
+done
