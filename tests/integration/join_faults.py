@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""What a wrong token, a foreign certificate, a false name or a taken port gets: one line that says what, and exit code 1."""
+import base64
+import hashlib
+import hmac
+import json
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from lab import Lab, until  # noqa: E402
+
+
+def url64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def token_until(lab, expires: int) -> str:
+    """A token signed as the cloud signs it: hub-protocol 3.4, keys from the Secret that kubectl shows."""
+    secret = json.loads(lab.kubectl("-n", "kubeedge", "get", "secret", "casecret", "-o", "json").stdout)["data"]
+    ca, key = base64.b64decode(secret["cadata"]), base64.b64decode(secret["cakeydata"])
+    head = url64(b'{"alg":"HS256","typ":"JWT"}') + "." + url64(json.dumps({"exp": expires}).encode())
+    return hashlib.sha256(ca).hexdigest() + "." + head + "." + url64(hmac.new(key, head.encode(), hashlib.sha256).digest())
+
+
+def refused(lab, token, *words, node="bad1"):
+    done = subprocess.run(lab.edge_command(node=node, token=token, data=node), capture_output=True, text=True, timeout=30)
+    text = done.stdout + done.stderr
+    assert done.returncode == 1, f"exit {done.returncode}: {text}"
+    line = [row for row in text.splitlines() if row.startswith("edgecore: ")]
+    assert len(line) == 1, f"not one line: {text}"
+    for word in words:
+        assert word in line[0], f"{word!r} is not in {line[0]!r}"
+    assert token not in text, "the token was printed"
+    print("refused:", line[0])
+
+
+def upgrade(lab, node_header: str) -> str:
+    """The status line that the hub answers edge1's certificate with, under the given node_id."""
+    context = ssl.create_default_context(cafile=str(next(lab.dir.glob("edge/**/*ootCA.crt"))))
+    pki = next(lab.dir.glob("edge/**/server.crt")).parent
+    context.load_cert_chain(pki / "server.crt", pki / "server.key")
+    with socket.create_connection(("127.0.0.1", lab.hub), 5) as raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+        tls.sendall((f"GET /p/{node_header}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: okVcQoqm0GKgEKzoDd6jHw==\r\n"
+                     f"node_id: {node_header}\r\nproject_id: p\r\nConnectionUse: msg\r\n\r\n").encode())
+        return tls.recv(4096).decode(errors="replace")
+
+
+with Lab() as lab:
+    lab.broker_up()
+    lab.cloud_up()
+    good = lab.token
+    assert token_until(lab, 4_102_444_800).split(".")[0] == good.split(".")[0], "the token starts with the CA's hash"
+
+    refused(lab, "not-a-token", "token")
+    refused(lab, token_until(lab, int(time.time()) - 3600), "expired")
+    flipped = good[:-2] + ("A" if good[-2] != "A" else "B") + good[-1]
+    refused(lab, flipped, "signature")
+    other_ca = ("0" if good[0] != "0" else "1") + good[1:]
+    refused(lab, other_ca, "CA")
+
+    lab.edge_up()
+    lab.node_ready()
+    assert " 101 " in upgrade(lab, "edge1").splitlines()[0]
+    until(10, "edge1 came back after its double", lambda: lab.kubectl("get", "node", "edge1", check=False).returncode == 0)
+    answer = upgrade(lab, "edge2")
+    assert " 403 " in answer.splitlines()[0] and "edge1" in answer, answer
+    print("refused: edge1's certificate under the name edge2:", answer.splitlines()[-1])
+
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in lab.dir.glob("**/*") if path.suffix in (".key", ".db", ".kubeconfig") or path.name == "join.token"}
+    assert modes and set(modes.values()) == {"0o600"}, modes
+
+    taken = subprocess.run([lab.processes["cloudcore"].args[0], "--standalone", "--data-dir", str(lab.dir / "second"), "--api-port", str(lab.api),
+                            "--hub-port", str(lab.hub), "--join-port", str(lab.join)], capture_output=True, text=True, timeout=30)
+    text = taken.stdout + taken.stderr
+    assert taken.returncode == 1 and str(lab.api) in text and "in use" in text, text
+    print("refused:", text.strip().splitlines()[-1])
