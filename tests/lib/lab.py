@@ -6,11 +6,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("KUBEEDGE_BUILD", ROOT / "build"))
+
+for daemon in ("cloudcore", "edgecore"):
+    if not (BUILD / "daemons" / daemon / daemon).exists():
+        print(f"{daemon} is not built yet (the assembly is still being written)")
+        sys.exit(77)
 
 
 def free_port() -> int:
