@@ -293,9 +293,10 @@ void TwinEngine::change_property(DeviceEntry& device, const std::string& name, c
   if (mode == Mode::kSync) return sync_property(device, name, twin, change, is_new, now, outcome, out);
 
   int sides = 0;
+  const bool equal = !is_new && !revived && (!change.expected || change.expected == twin.expected.value) &&
+                     (!change.actual || change.actual == twin.actual.value);
   const auto set = [&](TwinSide& side, const std::optional<std::string>& value, int bit) {
     if (!value) return;
-    const bool equal = !is_new && !revived && side.value == value;
     side.value = value;
     side.timestamp = now.unix_ms;
     if (equal) {
