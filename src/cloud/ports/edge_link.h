@@ -1,6 +1,7 @@
 // CloudHub as the controllers see it, and the controllers as CloudHub sees them.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,15 +34,6 @@ class UpstreamSink {
   virtual void on_message(const NodeId& node, Message message) = 0;
 };
 
-// Asked at connect, and every kResyncInterval for a node with unsynced records: all that this node should have.
-class NodeSnapshot {
- public:
-  virtual ~NodeSnapshot() = default;
-  virtual void snapshot(const NodeId& node, std::vector<Message>& messages) = 0;   // ACK-able, with resourceversion
-  virtual void on_connected(const NodeId& node) { (void)node; }
-  virtual void on_disconnected(const NodeId& node) { (void)node; }
-};
-
 // ObjectSync and ClusterObjectSync (hub-protocol 4.5), kept by SyncController through KubeClient.
 struct SyncRecord {
   std::string ns;                 // "null" = ClusterObjectSync
@@ -51,11 +43,30 @@ struct SyncRecord {
 class SyncRecords {
  public:
   virtual ~SyncRecords() = default;
+  virtual bool synced() const = 0;                          // the first list was told
+  virtual std::vector<NodeId> nodes() const = 0;            // that have records
   virtual std::optional<SyncRecord> find(const NodeId& node, const std::string& uid) const = 0;
   virtual std::vector<SyncRecord> all(const NodeId& node) const = 0;
   virtual void acknowledged(const NodeId& node, SyncRecord record) = 0;   // create if missing, set the version
   virtual void removed(const NodeId& node, const std::string& uid) = 0;
   virtual void clear(const NodeId& node, unique_function<void()> done) = 0;  // store id changed, joined with a token
+};
+
+// Asked at connect, and every kResyncInterval for a connected node: all that this node should have.
+class NodeSnapshot {
+ public:
+  virtual ~NodeSnapshot() = default;
+  // Its informers have told their first lists; before that an absent object proves nothing and nothing is resent.
+  virtual bool synced() const { return true; }
+  virtual void snapshot(const NodeId& node, std::vector<Message>& messages) = 0;   // ACK-able, with resourceversion
+  // What became of a recorded object that snapshot() did not name. kCurrent: `message` is its newest state.
+  enum class Fate : std::uint8_t { kNotMine, kGone, kCurrent };
+  virtual Fate fate(const NodeId& node, const SyncRecord& record, Message& message) {
+    (void)node, (void)record, (void)message;
+    return Fate::kNotMine;
+  }
+  virtual void on_connected(const NodeId& node) { (void)node; }
+  virtual void on_disconnected(const NodeId& node) { (void)node; }
 };
 
 }  // namespace kubeedge::cloud

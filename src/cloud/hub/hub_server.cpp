@@ -1,0 +1,430 @@
+#include "cloud/hub/hub_server.h"
+
+#include <algorithm>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "net/websocket.h"
+#include "runtime/timer.h"
+#include "wire/message_codec.h"
+#include "wire/validated_json.h"
+
+namespace kubeedge::cloud {
+
+namespace {
+
+constexpr Milliseconds kPrepareRetry{1'000};      // store id look-up and annotation, while the API is away
+constexpr Milliseconds kSyncedPoll{100};
+constexpr std::size_t kMaxStoreIdBytes = 64;
+const kube::Resource kNodes{"", "v1", "nodes"};
+
+bool safe_node_name(std::string_view name) {
+  if (name.empty() || name.size() > 253) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; });
+}
+
+std::string host_of(const std::string& address) {
+  const auto colon = address.rfind(':');
+  std::string host = colon == std::string::npos ? address : address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  return host;
+}
+
+std::string dump(const nlohmann::json& json) { return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+
+}  // namespace
+
+struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
+  struct Connection {
+    Connection(const Runtime& runtime, SessionOptions options, Milliseconds now) : session(options, now), timer(runtime), prepare(runtime) {}
+    std::uint64_t number = 0;              // identity: the newest of a node wins by it
+    NodeId node;
+    std::unique_ptr<net::WebSocket> socket;
+    NodeSession session;
+    runtime::Timer timer;                  // resends, keepalive
+    runtime::Timer prepare;
+    std::string store_id;
+    bool annotated = false;
+  };
+
+  Impl(const Runtime& r, kube::KubeClient& c, SyncRecords& s, HubOptions o)
+      : runtime(r), client(c), records(s), options(std::move(o)), resync_timer(r) {}
+
+  Runtime runtime;
+  kube::KubeClient& client;
+  SyncRecords& records;
+  HubOptions options;
+  HubSinks sinks;
+  std::unique_ptr<net::HttpServer> server;
+  std::map<NodeId, std::shared_ptr<Connection>> connections;
+  std::uint64_t next_number = 1;
+  runtime::Timer resync_timer;
+  bool stopped = false;
+
+  Milliseconds now() const { return runtime.clock().steady(); }
+  template <class... A>
+  void say(LogLevel level, fmt::format_string<A...> format, A&&... args) {
+    base::log(runtime.log(), level, "cloudhub", format, std::forward<A>(args)...);
+  }
+
+  bool is_current(const std::shared_ptr<Connection>& connection) const {
+    const auto found = connections.find(connection->node);
+    return found != connections.end() && found->second == connection;
+  }
+
+  void refuse(const std::shared_ptr<net::HttpResponder>& responder, int status, const std::string& why) {
+    say(LogLevel::kWarning, "connection from {} refused: {}", responder->peer_address(), why);
+    responder->reply(status, {{"Content-Type", "text/plain; charset=utf-8"}, {"Connection", "close"}}, Bytes(why + "\n"));
+  }
+
+  void on_request(net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
+    const std::string node{net::header(request.headers, "node_id")};
+    const std::string use{net::header(request.headers, "ConnectionUse")};
+    if (base::lower(net::header(request.headers, "Upgrade")) != "websocket") return refuse(responder, 400, "this port takes WebSocket upgrades only");
+    if (use != "msg") return refuse(responder, 400, "header ConnectionUse must be msg");
+    if (!safe_node_name(node)) return refuse(responder, 400, "header node_id is missing or no node name");
+    const auto certificate = responder->peer_certificate();
+    if (!certificate) return refuse(responder, 403, "no client certificate");
+    if (certificate->common_name != "system:node:" + node)
+      return refuse(responder, 403, "node_id " + node + " is not the certificate's " + certificate->common_name);
+    const bool known = connections.contains(NodeId(node));
+    if (!known && connections.size() >= options.node_limit)
+      return refuse(responder, 503, fmt::format("node limit of {} sessions reached", options.node_limit));
+    std::string store_id{net::header(request.headers, kStoreIdHeader)};
+    if (store_id.size() > kMaxStoreIdBytes) return refuse(responder, 400, "header Kubeedge-Store-Id is too long");
+
+    auto socket = net::websocket_accept(runtime, request, responder, {});
+    if (!socket) return;
+    auto connection = std::make_shared<Connection>(runtime, options.session, now());
+    connection->number = next_number++;
+    connection->node = NodeId(node);
+    connection->socket = std::move(socket);
+    connection->store_id = std::move(store_id);
+    open(connection);
+  }
+
+  void open(const std::shared_ptr<Connection>& connection) {
+    if (const auto old = connections.find(connection->node); old != connections.end()) {
+      say(LogLevel::kInfo, "node {}: a newer connection from {} replaces the old one", connection->node.str(), connection->socket->peer_address());
+      drop(old->second, "replaced by a newer connection");
+    }
+    connections[connection->node] = connection;
+    say(LogLevel::kInfo, "node {} connected from {}", connection->node.str(), connection->socket->peer_address());
+    std::weak_ptr<Impl> weak = weak_from_this();
+    std::weak_ptr<Connection> weak_connection = connection;
+    connection->socket->start({
+        [weak, weak_connection](Bytes text) {
+          auto self = weak.lock();
+          auto c = weak_connection.lock();
+          if (self && c) self->on_text(c, std::move(text));
+        },
+        [weak, weak_connection](Error reason) {
+          auto self = weak.lock();
+          auto c = weak_connection.lock();
+          if (self && c) self->drop(c, reason.message);
+        },
+    });
+    for (auto* snapshot : sinks.snapshots) snapshot->on_connected(connection->node);
+    arm(connection);
+    prepare(connection);
+  }
+
+  // Before the resend: is the edge's store the one that the records speak of? Then the Node's annotations.
+  void prepare(const std::shared_ptr<Connection>& connection) {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    std::weak_ptr<Connection> weak_connection = connection;
+    client.get(kNodes, "", connection->node.str(), [weak, weak_connection](kube::ApiResult<Bytes> got) {
+      auto self = weak.lock();
+      auto c = weak_connection.lock();
+      if (!self || !c || !self->is_current(c)) return;
+      if (!got && got.error().code != 404) {
+        self->say(LogLevel::kWarning, "node {}: look-up failed: {}; again in 1 s", c->node.str(), got.error().message);
+        return self->later(c, kPrepareRetry, &Impl::prepare);
+      }
+      std::string last;
+      if (got)
+        if (auto json = wire::ValidatedJson::parse(*got)) last = json->string_at({"metadata", "annotations", kStoreIdAnnotation}).value_or("");
+      // Without the header (a Go edge) nothing is promised; with it, any difference means another store.
+      if (!c->store_id.empty() && last != c->store_id) {
+        if (!last.empty()) self->say(LogLevel::kWarning, "node {}: the edge has a new store: all its objects are sent again", c->node.str());
+        self->records.clear(c->node, [weak, weak_connection] {
+          auto s = weak.lock();
+          auto cc = weak_connection.lock();
+          if (s && cc && s->is_current(cc)) s->ready(cc);
+        });
+      } else {
+        c->annotated = got && !c->store_id.empty();
+        self->ready(c);
+      }
+    });
+  }
+
+  void later(const std::shared_ptr<Connection>& connection, Milliseconds after, void (Impl::*next)(const std::shared_ptr<Connection>&)) {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    std::weak_ptr<Connection> weak_connection = connection;
+    connection->prepare.start(after, [weak, weak_connection, next] {
+      auto self = weak.lock();
+      auto c = weak_connection.lock();
+      if (self && c && self->is_current(c)) (self.get()->*next)(c);
+    });
+  }
+
+  bool all_synced() const {
+    return records.synced() && std::all_of(sinks.snapshots.begin(), sinks.snapshots.end(), [](NodeSnapshot* s) { return s->synced(); });
+  }
+
+  void ready(const std::shared_ptr<Connection>& connection) {
+    if (!all_synced()) return later(connection, kSyncedPoll, &Impl::ready);
+    resend(connection, true);
+    connection->session.begin(now());
+    flush(connection);
+    annotate(connection);
+  }
+
+  // The store id is remembered only after the records were cleared: a crash between the two clears once more.
+  void annotate(const std::shared_ptr<Connection>& connection) {
+    if (connection->annotated) return;
+    nlohmann::json annotations{{"cloudcore", options.cloud_ip.empty() ? host_of(connection->socket->local_address()) : options.cloud_ip}};
+    if (!connection->store_id.empty()) annotations[kStoreIdAnnotation] = connection->store_id;
+    const nlohmann::json patch{{"metadata", {{"annotations", annotations}}}};
+    std::weak_ptr<Impl> weak = weak_from_this();
+    std::weak_ptr<Connection> weak_connection = connection;
+    client.patch(kNodes, "", connection->node.str(), "", kube::PatchType::kMerge, Bytes(dump(patch)),
+                 [weak, weak_connection](kube::ApiResult<Bytes> done) {
+                   auto self = weak.lock();
+                   auto c = weak_connection.lock();
+                   if (!self || !c || !self->is_current(c)) return;
+                   if (done) {
+                     c->annotated = true;
+                     return;
+                   }
+                   self->later(c, kPrepareRetry, &Impl::annotate);   // a new node is registered a moment later
+                 });
+  }
+
+  // What is newer than the records, and deletes for what is gone. `first`: at connect.
+  void resend(const std::shared_ptr<Connection>& connection, bool first) {
+    const NodeId& node = connection->node;
+    std::vector<Message> messages;
+    for (auto* snapshot : sinks.snapshots) snapshot->snapshot(node, messages);
+    std::set<std::string> named;
+    for (auto& message : messages) {
+      const ObjectKey key = object_key(message);
+      named.insert(key.uid);
+      // A Go edge may have lost its store and cannot say so; without the Node it never gets past registration.
+      const bool force = first && connection->store_id.empty() && key.kind == "Node";
+      enqueue(connection, std::move(message), force);
+    }
+    for (const auto& record : records.all(node)) {
+      if (named.contains(record.uid)) continue;
+      for (auto* snapshot : sinks.snapshots) {
+        Message message;
+        const auto fate = snapshot->fate(node, record, message);
+        if (fate == NodeSnapshot::Fate::kNotMine) continue;
+        enqueue(connection, fate == NodeSnapshot::Fate::kGone ? orphan(record) : std::move(message), false);
+        break;
+      }
+    }
+  }
+
+  Message orphan(const SyncRecord& record) const {
+    nlohmann::json metadata{{"name", record.name}, {"uid", record.uid}};
+    if (record.ns != "null") metadata["namespace"] = record.ns;
+    Message message;
+    message.id = wire::new_message_id();
+    message.timestamp_ms = runtime.clock().unix_ms();
+    message.source = "edgecontroller";
+    message.group = "resource";
+    message.operation = "delete";
+    message.resource = record.ns + "/" + base::lower(record.kind) + "/" + record.name;
+    message.content = Bytes(dump({{"metadata", metadata}}));
+    return message;
+  }
+
+  void enqueue(const std::shared_ptr<Connection>& connection, Message message, bool force) {
+    if (!force && needs_ack(message) && message.operation != "response" && message.operation != "delete") {
+      const ObjectKey key = object_key(message);
+      const auto record = records.find(connection->node, key.uid);
+      if (record && !record->resource_version.empty() &&
+          version_number(message.resource_version) <= version_number(record->resource_version))
+        return;
+    }
+    const std::string resource = message.resource;
+    if (connection->session.enqueue(std::move(message), now())) return;
+    if (connection->session.overflowed()) return drop(connection, "too many unacknowledged objects; all are sent again at reconnect");
+    say(LogLevel::kWarning, "node {}: {} has no uid or resourceVersion: not sent", connection->node.str(), resource);
+  }
+
+  void send(const NodeId& node, Message message) {
+    const auto found = connections.find(node);
+    if (found == connections.end()) return;
+    const auto connection = found->second;
+    if (message.id.empty()) message.id = wire::new_message_id();
+    if (message.timestamp_ms == 0) message.timestamp_ms = runtime.clock().unix_ms();
+    enqueue(connection, std::move(message), false);
+    flush(connection);
+  }
+
+  void flush(const std::shared_ptr<Connection>& connection) {
+    if (!is_current(connection)) return;
+    for (auto& message : connection->session.take_sends()) connection->socket->send(Bytes(wire::encode(message)));
+    arm(connection);
+  }
+
+  void arm(const std::shared_ptr<Connection>& connection) {
+    const Milliseconds wait = std::max(Milliseconds{1}, connection->session.next_deadline() - now());
+    std::weak_ptr<Impl> weak = weak_from_this();
+    std::weak_ptr<Connection> weak_connection = connection;
+    connection->timer.start(wait, [weak, weak_connection] {
+      auto self = weak.lock();
+      auto c = weak_connection.lock();
+      if (!self || !c || !self->is_current(c)) return;
+      if (c->session.dead(self->now())) return self->drop(c, "no keepalive in time");
+      c->session.on_time(self->now());
+      self->flush(c);
+    });
+  }
+
+  void on_text(const std::shared_ptr<Connection>& connection, Bytes text) {
+    if (!is_current(connection)) return;
+    auto decoded = wire::decode(std::move(text));
+    if (!decoded) {
+      say(LogLevel::kWarning, "node {}: message dropped: {}", connection->node.str(), decoded.error().message);
+      return;
+    }
+    route(connection, std::move(*decoded));
+    flush(connection);
+  }
+
+  void route(const std::shared_ptr<Connection>& connection, Message message) {
+    const NodeId node = connection->node;
+    if (message.operation == "keepalive") return connection->session.on_keepalive(now());
+    if (message.operation == "response") {
+      // Unknown parents are normal: a Go edge acknowledges answers that need none.
+      if (auto acked = connection->session.on_ack(message.parent_id, now())) acknowledged(node, *acked);
+      return;
+    }
+    if (message.operation == "error") {
+      say(LogLevel::kWarning, "node {} could not take message {}: {}", node.str(), message.parent_id.str(), wire::content_text(message).substr(0, 200));
+      return;
+    }
+    if (message.resource == "k8s/ca.crt") {
+      Message answer = wire::respond(message, wire::json_string(options.api_ca_pem), runtime.clock().unix_ms());
+      answer.source = "cloudhub";
+      answer.group = "resource";
+      connection->session.enqueue(std::move(answer), now());
+      return;
+    }
+    for (const char* ours : {"cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller"})
+      if (message.source == ours) {
+        say(LogLevel::kWarning, "node {}: dropped {} {}: source {} is the cloud's own", node.str(), message.operation, message.resource, message.source);
+        return;
+      }
+    const bool absent = message.source == "metaserver" || (message.operation == "upload" && message.group == "user") ||
+                        message.operation == "prepull" || message.operation == "upgrade" || message.operation == "UpdateNodeActionStatus";
+    if (absent) {
+      say(LogLevel::kWarning, "node {}: {} {} from {}: this cloud has no module for it", node.str(), message.operation, message.resource, message.source);
+      return;
+    }
+    UpstreamSink* sink = message.source == "twin" ? sinks.device : sinks.edge;
+    if (sink) sink->on_message(node, std::move(message));
+  }
+
+  void acknowledged(const NodeId& node, const Message& message) {
+    if (message.group == "twin") return;
+    ObjectKey key = object_key(message);
+    if (key.uid.empty()) return;
+    if (message.operation == "delete") return records.removed(node, key.uid);
+    if (key.kind.empty() || message.resource_version.empty()) return;
+    records.acknowledged(node, SyncRecord{key.ns, key.api_version, key.kind, key.name, key.uid, message.resource_version});
+  }
+
+  void drop(const std::shared_ptr<Connection>& connection, const std::string& why) {
+    if (!is_current(connection)) return;
+    connections.erase(connection->node);
+    connection->timer.cancel();
+    connection->prepare.cancel();
+    connection->socket->close(1000, why.substr(0, 100));
+    say(LogLevel::kInfo, "node {} disconnected: {}", connection->node.str(), why);
+    for (auto* snapshot : sinks.snapshots) snapshot->on_disconnected(connection->node);
+    // The socket sends its Close first; it goes when this call is over.
+    auto keep = connection;
+    runtime::post(runtime, [keep] {});
+  }
+
+  void resync() {
+    if (stopped) return;
+    std::vector<std::shared_ptr<Connection>> begun;
+    for (const auto& [node, connection] : connections)
+      if (connection->session.begun()) begun.push_back(connection);
+    if (all_synced())
+      for (const auto& connection : begun) {
+        if (!is_current(connection)) continue;
+        resend(connection, false);
+        flush(connection);
+      }
+    std::weak_ptr<Impl> weak = weak_from_this();
+    resync_timer.start(kResyncInterval, [weak] {
+      if (auto self = weak.lock()) self->resync();
+    });
+  }
+};
+
+HubServer::HubServer(const Runtime& runtime, kube::KubeClient& client, SyncRecords& records, HubOptions options)
+    : impl_(std::make_shared<Impl>(runtime, client, records, std::move(options))) {}
+
+HubServer::~HubServer() { stop(); }
+
+void HubServer::attach(HubSinks sinks) { impl_->sinks = std::move(sinks); }
+
+Result<void> HubServer::start() {
+  net::ListenOptions listen;
+  net::TlsConfig tls;
+  tls.certificate_pem = pki::pem("CERTIFICATE", impl_->options.server.certificate_der);
+  tls.private_key_pem = pki::pem("EC PRIVATE KEY", impl_->options.server.key_sec1_der);
+  tls.ca_pem = pki::pem("CERTIFICATE", impl_->options.ca.certificate_der);
+  tls.verify_peer = net::TlsConfig::Peer::kRequire;
+  listen.tls = std::move(tls);
+  std::weak_ptr<Impl> weak = impl_;
+  auto server = net::HttpServer::listen(impl_->runtime, impl_->options.listen, std::move(listen), {},
+                                        [weak](net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
+                                          if (auto self = weak.lock()) self->on_request(std::move(request), std::move(responder));
+                                        });
+  if (!server) return server.error().in("CloudHub");
+  impl_->server = std::move(*server);
+  impl_->resync();
+  return {};
+}
+
+void HubServer::stop() {
+  if (impl_->stopped) return;
+  impl_->stopped = true;
+  impl_->resync_timer.cancel();
+  impl_->server.reset();
+  while (!impl_->connections.empty()) impl_->drop(impl_->connections.begin()->second, "the cloud stops");
+}
+
+std::uint16_t HubServer::port() const { return impl_->server ? impl_->server->local().port : std::uint16_t{0}; }
+
+bool HubServer::connected(const NodeId& node) const { return impl_->connections.contains(node); }
+
+std::vector<NodeId> HubServer::connected_nodes() const {
+  std::vector<NodeId> nodes;
+  for (const auto& [node, connection] : impl_->connections) nodes.push_back(node);
+  return nodes;
+}
+
+void HubServer::send(const NodeId& node, Message message) { impl_->send(node, std::move(message)); }
+
+void HubServer::node_deleted(const NodeId& node) {
+  disconnect(node, "the Node object was deleted");
+  impl_->records.clear(node, [] {});
+}
+
+void HubServer::disconnect(const NodeId& node, const std::string& why) {
+  if (const auto found = impl_->connections.find(node); found != impl_->connections.end()) impl_->drop(std::shared_ptr<Impl::Connection>(found->second), why);
+}
+
+}  // namespace kubeedge::cloud
