@@ -341,7 +341,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     records.acknowledged(node, SyncRecord{key.ns, key.api_version, key.kind, key.name, key.uid, message.resource_version});
   }
 
-  void drop(const std::shared_ptr<Connection>& connection, const std::string& why) {
+  void drop(std::shared_ptr<Connection> connection, const std::string& why) {   // by value: the map lets go of its own
     if (!is_current(connection)) return;
     connections.erase(connection->node);
     connection->timer.cancel();

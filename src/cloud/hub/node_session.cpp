@@ -91,11 +91,11 @@ bool NodeSession::enqueue(Message message, Milliseconds now) {
     pump(now);
     return true;
   }
-  if (!key.deletion)
-    for (const auto& [id, flight] : flights_)
-      if (flight.uid == slot &&
-          (flight.message.operation == "delete" || version_number(flight.message.resource_version) >= version_number(message.resource_version)))
-        return true;
+  for (const auto& [id, flight] : flights_) {
+    if (flight.uid != slot) continue;
+    const bool newer = version_number(flight.message.resource_version) < version_number(message.resource_version);
+    if (flight.message.operation == "delete" || (!key.deletion && !newer)) return true;   // under way already
+  }
   if (queue_.size() >= options_.max_queued) {
     overflowed_ = true;
     return false;

@@ -1,0 +1,559 @@
+#include "cloud/edgecontroller/edge_controller.h"
+
+#include <map>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "kube/client/informer.h"
+#include "runtime/timer.h"
+#include "wire/message_codec.h"
+#include "wire/resource_path.h"
+#include "wire/validated_json.h"
+
+namespace kubeedge::cloud {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr Milliseconds kOrphanSweep{5'000};      // records of nodes that are gone
+const kube::Resource kNodes{"", "v1", "nodes"};
+const kube::Resource kPods{"", "v1", "pods"};
+const kube::Resource kConfigMaps{"", "v1", "configmaps"};
+const kube::Resource kSecrets{"", "v1", "secrets"};
+const kube::Resource kEvents{"", "v1", "events"};
+const kube::Resource kServiceAccounts{"", "v1", "serviceaccounts"};
+const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases"};
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+// An object's member as a string; "" when absent or no string.
+std::string text(const json& object, const char* key) {
+  if (!object.is_object()) return {};
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+const json& child(const json& object, const char* key) {
+  static const json none;
+  if (!object.is_object()) return none;
+  const auto it = object.find(key);
+  return it != object.end() ? *it : none;
+}
+
+// What an edge acts on: all but versions, managed fields and status.
+std::size_t digest_of(const json& object) {
+  json metadata = child(object, "metadata");
+  if (metadata.is_object())
+    for (const char* key : {"resourceVersion", "generation", "managedFields"}) metadata.erase(key);
+  return std::hash<std::string>{}(dump(metadata) + dump(child(object, "spec")));
+}
+
+Bytes slim(const Bytes& object) {
+  auto valid = wire::ValidatedJson::parse(object);
+  return valid ? valid->without_managed_fields() : object;
+}
+
+// "configmap/ns/name" and "secret/ns/name" of everything that a pod names.
+std::set<std::string> references(const json& pod, const std::string& ns) {
+  std::set<std::string> refs;
+  const auto add = [&](const char* kind, const std::string& name) {
+    if (!name.empty()) refs.insert(std::string(kind) + "/" + ns + "/" + name);
+  };
+  const json& spec = child(pod, "spec");
+  for (const auto& volume : child(spec, "volumes")) {
+    add("configmap", text(child(volume, "configMap"), "name"));
+    add("secret", text(child(volume, "secret"), "secretName"));
+    for (const auto& source : child(child(volume, "projected"), "sources")) {
+      add("configmap", text(child(source, "configMap"), "name"));
+      add("secret", text(child(source, "secret"), "name"));
+    }
+  }
+  // Upstream forgets init containers: a map used only there never follows.
+  for (const char* list : {"containers", "initContainers", "ephemeralContainers"})
+    for (const auto& container : child(spec, list)) {
+      for (const auto& from : child(container, "envFrom")) {
+        add("configmap", text(child(from, "configMapRef"), "name"));
+        add("secret", text(child(from, "secretRef"), "name"));
+      }
+      for (const auto& env : child(container, "env")) {
+        add("configmap", text(child(child(env, "valueFrom"), "configMapKeyRef"), "name"));
+        add("secret", text(child(child(env, "valueFrom"), "secretKeyRef"), "name"));
+      }
+    }
+  for (const auto& secret : child(spec, "imagePullSecrets")) add("secret", text(secret, "name"));
+  return refs;
+}
+
+Bytes status_of(const kube::ApiError& error) {
+  if (!error.status.empty()) return error.status;
+  const bool away = error.code == 0;
+  return Bytes(dump({{"metadata", json::object()},
+                     {"status", "Failure"},
+                     {"message", error.message},
+                     {"reason", away ? "ServiceUnavailable" : error.reason.empty() ? "InternalError" : error.reason},
+                     {"code", away ? 503 : error.code}}));
+}
+
+kube::ApiError failure(int code, const char* reason, std::string message) {
+  kube::ApiError error;
+  error.code = code;
+  error.reason = reason;
+  error.message = std::move(message);
+  return error;
+}
+
+}  // namespace
+
+struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl> {
+  struct Object {
+    std::string uid, version;      // the version at the last change that an edge acts on
+    Bytes raw;                     // newest state, without managedFields
+    std::size_t digest = 0;
+    bool terminating = false;
+  };
+  struct Pod : Object {
+    std::string node, service_account;
+    std::set<std::string> refs;
+  };
+
+  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s) : runtime(r), client(c), link(l), records(s), sweep_timer(r) {}
+  Runtime runtime;
+  kube::KubeClient& client;
+  EdgeLink& link;
+  SyncRecords& records;
+  runtime::Timer sweep_timer;
+  std::map<std::string, Object> nodes;                       // edge nodes
+  std::map<std::string, Pod> pods;                           // bound ones, "ns/name"
+  std::map<std::string, std::set<std::string>> pods_of;      // node -> "ns/name"
+  std::map<std::string, Object> configs;                     // "configmap/ns/name", "secret/ns/name"
+  std::map<std::string, std::map<std::string, int>> users;   // the same key -> node -> pods that name it
+  std::vector<std::unique_ptr<kube::Informer>> informers;
+  int unsynced = 4;
+
+  template <class... A>
+  void say(LogLevel level, fmt::format_string<A...> format, A&&... args) {
+    base::log(runtime.log(), level, "edgecontroller", format, std::forward<A>(args)...);
+  }
+
+  Message down(const std::string& operation, const std::string& resource, const Object& object) const {
+    Message message;
+    message.id = wire::new_message_id();
+    message.timestamp_ms = runtime.clock().unix_ms();
+    message.resource_version = object.version;
+    message.source = "edgecontroller";
+    message.group = "resource";
+    message.operation = operation;
+    message.resource = resource;
+    message.content = object.raw;
+    return message;
+  }
+
+  // ---- down ----
+  void on_node(const Bytes& raw) {
+    const json object = json::parse(raw.view(), nullptr, false);
+    const json& metadata = child(object, "metadata");
+    const std::string name = text(metadata, "name");
+    if (name.empty()) return;
+    Object& node = nodes[name];
+    const std::size_t digest = digest_of(object);
+    const bool changed = node.raw.empty() || node.digest != digest || node.uid != text(metadata, "uid");
+    node.raw = slim(raw);
+    if (!changed) return;
+    node.digest = digest;
+    node.uid = text(metadata, "uid");
+    node.version = text(metadata, "resourceVersion");
+    link.send(NodeId(name), down("update", "null/node/" + name, node));
+  }
+
+  void on_node_gone(const Bytes& raw) {
+    const json object = json::parse(raw.view(), nullptr, false);
+    const std::string name = text(child(object, "metadata"), "name");
+    if (nodes.erase(name) == 0) return;
+    say(LogLevel::kInfo, "node {} was deleted", name);
+    link.node_deleted(NodeId(name));
+  }
+
+  void forget_pod(const std::string& key) {
+    const auto it = pods.find(key);
+    if (it == pods.end()) return;
+    for (const auto& ref : it->second.refs) {
+      auto& by_node = users[ref];
+      if (--by_node[it->second.node] <= 0) by_node.erase(it->second.node);
+      if (by_node.empty()) users.erase(ref);
+    }
+    auto& of = pods_of[it->second.node];
+    of.erase(key);
+    if (of.empty()) pods_of.erase(it->second.node);
+    pods.erase(it);
+  }
+
+  void on_pod(const Bytes& raw) {
+    const json object = json::parse(raw.view(), nullptr, false);
+    const json& metadata = child(object, "metadata");
+    const json& spec = child(object, "spec");
+    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name"), node = text(spec, "nodeName");
+    if (name.empty() || node.empty()) return;
+    const std::string key = ns + "/" + name;
+    const std::string uid = text(metadata, "uid");
+    const std::size_t digest = digest_of(object);
+    if (const auto old = pods.find(key); old != pods.end()) {
+      if (old->second.uid == uid && old->second.digest == digest) {
+        old->second.raw = slim(raw);     // status only: the edge told us itself
+        return;
+      }
+      if (old->second.uid != uid) {
+        link.send(NodeId(old->second.node), down("delete", ns + "/pod/" + name, old->second));
+      }
+    }
+    const bool known = pods.contains(key) && pods[key].uid == uid;
+    forget_pod(key);
+    Pod& pod = pods[key];
+    pod.uid = uid;
+    pod.version = text(metadata, "resourceVersion");
+    pod.raw = slim(raw);
+    pod.digest = digest;
+    pod.terminating = !child(metadata, "deletionTimestamp").is_null();
+    pod.node = node;
+    pod.service_account = text(spec, "serviceAccountName");
+    if (pod.service_account.empty()) pod.service_account = "default";
+    pod.refs = references(object, ns);
+    for (const auto& ref : pod.refs) ++users[ref][node];
+    pods_of[node].insert(key);
+    link.send(NodeId(node), down(known || pod.terminating ? "update" : "insert", ns + "/pod/" + name, pod));
+  }
+
+  void on_pod_gone(const Bytes& raw) {
+    const json object = json::parse(raw.view(), nullptr, false);
+    const json& metadata = child(object, "metadata");
+    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
+    const auto it = pods.find(ns + "/" + name);
+    // The delete of an older UID never touches its successor.
+    if (it == pods.end() || it->second.uid != text(metadata, "uid")) return;
+    Object last = it->second;
+    last.version = text(metadata, "resourceVersion");
+    const NodeId node(it->second.node);
+    forget_pod(ns + "/" + name);
+    link.send(node, down("delete", ns + "/pod/" + name, last));
+  }
+
+  void on_config(const char* kind, const Bytes& raw, bool gone) {
+    const json object = json::parse(raw.view(), nullptr, false);
+    const json& metadata = child(object, "metadata");
+    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
+    if (name.empty()) return;
+    const std::string key = std::string(kind) + "/" + ns + "/" + name;
+    const bool known = configs.contains(key);
+    Object config;
+    config.uid = text(metadata, "uid");
+    config.version = text(metadata, "resourceVersion");
+    config.raw = slim(raw);
+    if (gone) {
+      if (!known || configs[key].uid != config.uid) return;
+      configs.erase(key);
+    } else {
+      configs[key] = config;
+    }
+    const auto using_nodes = users.find(key);
+    if (using_nodes == users.end()) return;
+    const std::string operation = gone ? "delete" : !known && std::string_view(kind) == "configmap" ? "insert" : "update";
+    for (const auto& [node, count] : using_nodes->second)
+      link.send(NodeId(node), down(operation, ns + "/" + kind + "/" + name, config));
+  }
+
+  void sweep() {
+    if (unsynced == 0 && records.synced())
+      for (const auto& node : records.nodes())
+        if (!nodes.contains(node.str()) && !link.connected(node)) link.node_deleted(node);
+    std::weak_ptr<Impl> weak = weak_from_this();
+    sweep_timer.start(kOrphanSweep, [weak] {
+      if (auto self = weak.lock()) self->sweep();
+    });
+  }
+
+  // ---- up ----
+  void answer(const NodeId& node, const Message& request, Bytes content, const std::string& version = {}) {
+    Message message = wire::respond(request, std::move(content), runtime.clock().unix_ms());
+    message.source = "edgecontroller";
+    message.group = "resource";
+    message.resource_version = version;
+    link.send(node, std::move(message));
+  }
+
+  static Bytes object_response(const kube::ApiResult<Bytes>& result) {
+    if (result) return Bytes("{\"Object\":" + slim(*result).str() + ",\"Err\":null}");
+    return Bytes("{\"Object\":null,\"Err\":{\"ErrStatus\":" + status_of(result.error()).str() + "}}");
+  }
+  static Bytes bare_error(const kube::ApiError& error) { return Bytes("{\"ErrStatus\":" + status_of(error).str() + "}"); }
+  static std::string version_of(const kube::ApiResult<Bytes>& result) {
+    if (!result) return {};
+    auto valid = wire::ValidatedJson::parse(*result);
+    return valid ? valid->string_at({"metadata", "resourceVersion"}).value_or("") : std::string();
+  }
+
+  enum class Shape { kObjResp, kObjRespVersion, kBare };
+  kube::KubeClient::Done<Bytes> reply(const NodeId& node, const Message& request, Shape shape) {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    return [weak, node, request, shape](kube::ApiResult<Bytes> result) {
+      auto self = weak.lock();
+      if (!self) return;
+      if (shape == Shape::kBare) return self->answer(node, request, result ? slim(*result) : bare_error(result.error()), version_of(result));
+      self->answer(node, request, object_response(result), shape == Shape::kObjRespVersion ? version_of(result) : std::string());
+    };
+  }
+
+  void deny(const NodeId& node, const Message& request, Shape shape, const std::string& why) {
+    say(LogLevel::kWarning, "node {} may not {} {}: {}", node.str(), request.operation, request.resource, why);
+    const auto error = failure(403, "Forbidden", fmt::format("node {} may not {} {}: {}", node.str(), request.operation, request.resource, why));
+    answer(node, request, shape == Shape::kBare ? bare_error(error) : object_response(error));
+  }
+
+  // The content as an object with apiVersion and kind; null when it is none.
+  static json typed_content(const Message& message, const char* api_version, const char* kind) {
+    json object = json::parse(wire::content_text(message), nullptr, false);
+    if (!object.is_object()) return json();
+    object["apiVersion"] = api_version;
+    object["kind"] = kind;
+    return object;
+  }
+
+  void invalid(const NodeId& node, const Message& request, const char* what) {
+    answer(node, request, object_response(failure(400, "BadRequest", std::string(what) + " of " + request.resource + " is no JSON object")));
+  }
+
+  bool named_by_pod(const NodeId& node, const std::string& kind, const std::string& ns, const std::string& name) const {
+    const auto used = users.find(kind + "/" + ns + "/" + name);
+    if (used != users.end() && used->second.contains(node.str())) return true;
+    if (kind != "configmap" || name != "kube-root-ca.crt") return false;
+    const auto of = pods_of.find(node.str());
+    if (of == pods_of.end()) return false;
+    for (const auto& key : of->second)
+      if (key.starts_with(ns + "/")) return true;
+    return false;
+  }
+
+  // Runs `go` when the pod is bound to the node, or does not exist (then the API says so).
+  void with_own_pod(const NodeId& node, const Message& request, const wire::ResourcePath& path, Shape shape, unique_function<void(Impl&)> go) {
+    if (const auto it = pods.find(path.ns + "/" + path.name); it != pods.end()) {
+      if (it->second.node == node.str()) return go(*this);
+      return deny(node, request, shape, "the pod is bound to another node");
+    }
+    std::weak_ptr<Impl> weak = weak_from_this();
+    client.get(kPods, path.ns, path.name,
+               [weak, node, request, shape, go = std::move(go)](kube::ApiResult<Bytes> got) mutable {
+                 auto self = weak.lock();
+                 if (!self) return;
+                 if (got) {
+                   const json pod = json::parse(got->view(), nullptr, false);
+                   if (text(child(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
+                 }
+                 go(*self);
+               });
+  }
+
+  void on_message(const NodeId& node, Message message) {
+    auto path = wire::ResourcePath::parse(message.resource);
+    if (!path) {
+      say(LogLevel::kWarning, "node {}: {} dropped: {}", node.str(), message.operation, path.error().message);
+      return;
+    }
+    const std::string& type = path->type;
+    if (type == "node" || type == "nodepatch") return node_request(node, message, *path);
+    if (type == "lease") return lease_request(node, message, *path);
+    if (type == "pod" || type == "podpatch") return pod_request(node, message, *path);
+    if ((type == "configmap" || type == "secret") && message.operation == "query") {
+      if (!named_by_pod(node, type, path->ns, path->name)) return deny(node, message, Shape::kBare, "no pod of this node names it");
+      return client.get(type == "secret" ? kSecrets : kConfigMaps, path->ns, path->name, reply(node, message, Shape::kBare));
+    }
+    if (type == "serviceaccounttoken" && message.operation == "query") return token_request(node, message, *path);
+    if (type == "event") return event_request(node, message, *path);
+    const auto error = failure(501, "NotImplemented", "this cloud does not serve " + message.operation + " of " + type);
+    say(LogLevel::kWarning, "node {}: {} {} is not served", node.str(), message.operation, message.resource);
+    answer(node, message, message.operation == "query" ? bare_error(error) : object_response(error));
+  }
+
+  void node_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    const Shape shape = message.operation == "query" ? Shape::kBare : Shape::kObjResp;
+    if (path.name != node.str()) return deny(node, message, shape, "it is another node's");
+    if (path.type == "nodepatch" && message.operation == "patch")
+      return client.patch(kNodes, "", path.name, "status", kube::PatchType::kStrategicMerge, Bytes(wire::content_text(message)),
+                          reply(node, message, Shape::kObjRespVersion));
+    if (message.operation == "query") return client.get(kNodes, "", path.name, reply(node, message, Shape::kBare));
+    json object = typed_content(message, "v1", "Node");
+    if (object.is_null()) return invalid(node, message, "content");
+    if (message.operation == "insert") {
+      if (text(child(object, "metadata"), "name") != node.str()) return deny(node, message, shape, "the object names another node");
+      return client.create(kNodes, "", path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    }
+    if (message.operation == "update") {
+      json metadata = json::object();
+      for (const char* key : {"labels", "annotations"})
+        if (const json& value = child(child(object, "metadata"), key); value.is_object()) metadata[key] = value;
+      std::weak_ptr<Impl> weak = weak_from_this();
+      return client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(dump({{"metadata", metadata}})),
+                          [weak, node, message](kube::ApiResult<Bytes> result) {
+                            auto self = weak.lock();
+                            if (!self) return;
+                            if (result) return self->answer(node, message, "\"OK\"", version_of(result));
+                            self->answer(node, message, object_response(result));
+                          });
+    }
+    answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a node is not served")));
+  }
+
+  void lease_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    if (path.ns != "kube-node-lease" || path.name != node.str()) return deny(node, message, Shape::kObjResp, "it is not this node's lease");
+    if (message.operation == "query") return client.get(kLeases, path.ns, path.name, reply(node, message, Shape::kObjResp));
+    json object = typed_content(message, "coordination.k8s.io/v1", "Lease");
+    if (object.is_null()) return invalid(node, message, "content");
+    if (message.operation == "insert") return client.create(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    if (message.operation == "update") return client.update(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a lease is not served")));
+  }
+
+  void pod_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    if (path.type == "podpatch" && message.operation == "patch")
+      return with_own_pod(node, message, path, Shape::kObjResp, [node, message, path](Impl& self) {
+        self.client.patch(kPods, path.ns, path.name, "status", kube::PatchType::kStrategicMerge, Bytes(wire::content_text(message)),
+                          self.reply(node, message, Shape::kObjRespVersion));
+      });
+    if (message.operation == "delete")
+      return with_own_pod(node, message, path, Shape::kBare, [node, message, path](Impl& self) { self.delete_pod(node, message, path); });
+    if (message.operation == "insert") {
+      json pod = typed_content(message, "v1", "Pod");
+      if (pod.is_null()) return invalid(node, message, "content");
+      const bool mirror = child(child(pod, "metadata"), "annotations").is_object() &&
+                          child(child(pod, "metadata"), "annotations").contains("kubernetes.io/config.mirror");
+      if (!mirror || text(child(pod, "spec"), "nodeName") != node.str())
+        return deny(node, message, Shape::kObjResp, "a node creates only mirror pods of its own");
+      return client.create(kPods, path.ns, path.name, "", Bytes(dump(pod)), reply(node, message, Shape::kObjRespVersion));
+    }
+    answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of " + path.type + " is not served")));
+  }
+
+  void delete_pod(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    std::string options = wire::content_text(message);
+    const json parsed = json::parse(options, nullptr, false);
+    // A bare string is the UID.
+    if (!parsed.is_object()) options = dump({{"gracePeriodSeconds", 0}, {"preconditions", {{"uid", parsed.is_string() ? parsed.get<std::string>() : options}}}});
+    std::weak_ptr<Impl> weak = weak_from_this();
+    client.remove(kPods, path.ns, path.name, Bytes(options), [weak, node, message](kube::ApiResult<Bytes> result) {
+      auto self = weak.lock();
+      if (!self) return;
+      // Gone, or recreated under another UID: what the edge wanted gone is gone.
+      const bool done = result || result.error().code == 404 || result.error().code == 409;
+      self->answer(node, message, done ? Bytes("\"OK\"") : bare_error(result.error()));
+    });
+  }
+
+  void token_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    json request = typed_content(message, "authentication.k8s.io/v1", "TokenRequest");
+    if (request.is_null()) return answer(node, message, bare_error(failure(400, "BadRequest", "content of " + message.resource + " is no TokenRequest")));
+    const std::string pod_uid = text(child(child(request, "spec"), "boundObjectRef"), "uid");
+    bool allowed = false;
+    if (const auto of = pods_of.find(node.str()); of != pods_of.end())
+      for (const auto& key : of->second) {
+        const Pod& pod = pods.at(key);
+        if (key.starts_with(path.ns + "/") && pod.service_account == path.name && (pod_uid.empty() || pod.uid == pod_uid)) allowed = true;
+      }
+    if (!allowed) return deny(node, message, Shape::kBare, "no pod of this node runs as that service account");
+    std::weak_ptr<Impl> weak = weak_from_this();
+    client.create(kServiceAccounts, path.ns, path.name, "token", Bytes(dump(request)), [weak, node, message](kube::ApiResult<Bytes> result) {
+      auto self = weak.lock();
+      if (!self) return;
+      if (!result) return self->answer(node, message, bare_error(result.error()));
+      json token = json::parse(result->view(), nullptr, false);
+      if (token.is_object()) {
+        token["kind"] = "TokenRequest";
+        token["apiVersion"] = "authentication.k8s.io/v1";
+      }
+      self->answer(node, message, Bytes(dump(token)));
+    });
+  }
+
+  // Events are never answered.
+  void event_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    auto done = [weak, node, resource = message.resource](kube::ApiResult<Bytes> result) {
+      auto self = weak.lock();
+      if (self && !result) self->say(LogLevel::kWarning, "node {}: {} not stored: {}", node.str(), resource, result.error().message);
+    };
+    json content = json::parse(wire::content_text(message), nullptr, false);
+    if (!content.is_object()) return say(LogLevel::kWarning, "node {}: {} is no JSON object", node.str(), message.resource);
+    if (message.operation == "patch")
+      return client.patch(kEvents, path.ns, path.name, "", kube::PatchType::kStrategicMerge, Bytes(text(content, "patchData")), std::move(done));
+    content["apiVersion"] = "v1";
+    content["kind"] = "Event";
+    if (message.operation == "insert") return client.create(kEvents, path.ns, path.name, "", Bytes(dump(content)), std::move(done));
+    if (message.operation == "update") return client.update(kEvents, path.ns, path.name, "", Bytes(dump(content)), std::move(done));
+  }
+
+  void watch(const kube::Resource& resource, kube::ListOptions options, void (*upsert)(Impl&, const Bytes&), void (*gone)(Impl&, const Bytes&)) {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    kube::Informer::Handlers handlers;
+    handlers.on_upsert = [weak, upsert](Bytes object) {
+      if (auto self = weak.lock()) upsert(*self, object);
+    };
+    handlers.on_delete = [weak, gone](Bytes object) {
+      if (auto self = weak.lock()) gone(*self, object);
+    };
+    handlers.on_synced = [weak, first = true]() mutable {
+      auto self = weak.lock();
+      if (self && std::exchange(first, false)) --self->unsynced;
+    };
+    informers.push_back(std::make_unique<kube::Informer>(runtime, client, resource, std::move(options), std::move(handlers)));
+    informers.back()->start();
+  }
+};
+
+EdgeController::EdgeController(const Runtime& runtime, kube::KubeClient& client, EdgeLink& link, SyncRecords& records)
+    : impl_(std::make_shared<Impl>(runtime, client, link, records)) {}
+EdgeController::~EdgeController() = default;
+
+void EdgeController::start() {
+  kube::ListOptions edge_nodes;
+  edge_nodes.label_selector = "node-role.kubernetes.io/edge=";
+  impl_->watch(kNodes, edge_nodes, [](Impl& i, const Bytes& o) { i.on_node(o); }, [](Impl& i, const Bytes& o) { i.on_node_gone(o); });
+  impl_->watch(kPods, {}, [](Impl& i, const Bytes& o) { i.on_pod(o); }, [](Impl& i, const Bytes& o) { i.on_pod_gone(o); });
+  impl_->watch(kConfigMaps, {}, [](Impl& i, const Bytes& o) { i.on_config("configmap", o, false); },
+               [](Impl& i, const Bytes& o) { i.on_config("configmap", o, true); });
+  impl_->watch(kSecrets, {}, [](Impl& i, const Bytes& o) { i.on_config("secret", o, false); },
+               [](Impl& i, const Bytes& o) { i.on_config("secret", o, true); });
+  impl_->sweep();
+}
+
+void EdgeController::stop() {
+  impl_->informers.clear();
+  impl_->sweep_timer.cancel();
+}
+
+void EdgeController::on_message(const NodeId& node, Message message) { impl_->on_message(node, std::move(message)); }
+
+bool EdgeController::synced() const { return impl_->unsynced == 0; }
+
+void EdgeController::snapshot(const NodeId& node, std::vector<Message>& messages) {
+  if (const auto it = impl_->nodes.find(node.str()); it != impl_->nodes.end())
+    messages.push_back(impl_->down("update", "null/node/" + node.str(), it->second));
+  const auto of = impl_->pods_of.find(node.str());
+  if (of == impl_->pods_of.end()) return;
+  for (const auto& key : of->second) {
+    const Impl::Pod& pod = impl_->pods.at(key);
+    const auto slash = key.find('/');
+    const bool known = impl_->records.find(node, pod.uid).has_value();
+    messages.push_back(impl_->down(known || pod.terminating ? "update" : "insert", key.substr(0, slash) + "/pod/" + key.substr(slash + 1), pod));
+  }
+}
+
+NodeSnapshot::Fate EdgeController::fate(const NodeId& node, const SyncRecord& record, Message& message) {
+  if (record.kind == "Node" || record.kind == "Pod") return Fate::kGone;   // snapshot() names every one that lives
+  if (record.kind != "ConfigMap" && record.kind != "Secret") return Fate::kNotMine;
+  (void)node;
+  const std::string kind = record.kind == "Secret" ? "secret" : "configmap";
+  const auto it = impl_->configs.find(kind + "/" + record.ns + "/" + record.name);
+  if (it == impl_->configs.end() || it->second.uid != record.uid) return Fate::kGone;
+  message = impl_->down("update", record.ns + "/" + kind + "/" + record.name, it->second);
+  return Fate::kCurrent;
+}
+
+}  // namespace kubeedge::cloud
