@@ -1,0 +1,153 @@
+#include "cloud/standalone/front_end.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "runtime/timer.h"
+
+namespace kubeedge::cloud {
+namespace {
+
+std::int64_t watch_seconds(std::string_view query) {
+  for (const std::string& pair : base::split(query, '&')) {
+    if (!pair.starts_with("timeoutSeconds=")) continue;
+    if (const auto seconds = base::to_int(pair.substr(15)); seconds && *seconds > 0) return std::min(*seconds, FrontEnd::kMostWatchSeconds);
+  }
+  return FrontEnd::kDefaultWatchSeconds;
+}
+
+// The core's answers onto one HTTP exchange.
+class HttpAnswer final : public kube::ApiResponder, public std::enable_shared_from_this<HttpAnswer> {
+ public:
+  HttpAnswer(const Runtime& runtime, std::shared_ptr<net::HttpResponder> http, std::int64_t seconds)
+      : http_(std::move(http)), timer_(runtime), seconds_(seconds) {}
+
+  void reply(int status, std::string content_type, Bytes body) override {
+    http_->reply(status, {{"Content-Type", std::move(content_type)}, {"Cache-Control", "no-cache, private"}}, std::move(body));
+  }
+  void begin_stream(std::string content_type) override {
+    http_->begin(200, {{"Content-Type", std::move(content_type)}, {"Cache-Control", "no-cache, private"}});
+    timer_.start(std::chrono::seconds(seconds_), [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->leave([&] { self->http_->end(); });
+    });
+  }
+  void stream(Bytes line) override {
+    if (left_) return;
+    if (http_->queued_bytes() > FrontEnd::kMaxQueuedWatchBytes) {
+      leave([this] { http_->abort(); });
+      return;
+    }
+    http_->chunk(std::move(line));
+  }
+  void end_stream() override {
+    if (left_) return;
+    left_ = true;
+    timer_.cancel();
+    http_->end();
+  }
+  void on_closed(unique_function<void()> gone) override {
+    gone_ = std::move(gone);
+    http_->on_closed([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->leave([] {});
+    });
+  }
+
+ private:
+  // Ends our side of a watch: the core must not keep it.
+  template <class How>
+  void leave(How how) {
+    if (left_) return;
+    const auto keep = shared_from_this();
+    left_ = true;
+    timer_.cancel();
+    how();
+    if (unique_function<void()> gone = std::move(gone_)) gone();
+  }
+
+  std::shared_ptr<net::HttpResponder> http_;
+  runtime::Timer timer_;
+  std::int64_t seconds_;
+  unique_function<void()> gone_;
+  bool left_ = false;
+};
+
+void refuse(net::HttpResponder& http, const std::string& why) {
+  const nlohmann::json status = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", nlohmann::json::object()}, {"status", "Failure"},
+                                 {"message", "Unauthorized: " + why}, {"reason", "Unauthorized"}, {"code", 401}};
+  http.reply(401, {{"Content-Type", "application/json"}}, Bytes(status.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+}
+
+}  // namespace
+
+struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
+  Impl(const Runtime& r, kube::ApiServer& s, const ServiceAccountTokens& t, Options o) : runtime(r), server(s), tokens(t), options(std::move(o)) {}
+
+  Runtime runtime;
+  kube::ApiServer& server;
+  const ServiceAccountTokens& tokens;
+  Options options;
+  std::unique_ptr<net::HttpServer> http;
+
+  Result<kube::UserInfo> identify(const net::HttpRequest& request, const net::HttpResponder& responder) const {
+    if (const std::string_view value = net::header(request.headers, "Authorization"); !value.empty()) {
+      if (!base::lower(value.substr(0, 7)).starts_with("bearer ")) return base::error(Errc::kUnauthenticated, "only bearer tokens are taken");
+      return tokens.check(value.substr(7));
+    }
+    const std::optional<net::PeerCertificate> peer = responder.peer_certificate();
+    if (!peer) return base::error(Errc::kUnauthenticated, "no client certificate and no token");
+    if (Result<void> valid = pki::verify_client_certificate(options.ca_der, peer->der, runtime.clock().unix_ms() / 1000); !valid)
+      return std::move(valid).error();
+    kube::UserInfo user{peer->common_name, peer->organizations};
+    user.groups.emplace_back("system:authenticated");
+    return user;
+  }
+
+  void handle(net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
+    const std::string path = request.path();
+    if (path == "/healthz" || path == "/livez" || path == "/readyz") return responder->reply(200, {{"Content-Type", "text/plain"}}, Bytes("ok"));
+    Result<kube::UserInfo> user = identify(request, *responder);
+    if (!user) {
+      base::log(runtime.log(), LogLevel::kInfo, "api", "{} {} from {}: {}", request.method, path, responder->peer_address(), user.error().message);
+      return refuse(*responder, user.error().message);
+    }
+    kube::ApiRequest call;
+    call.method = request.method;
+    call.path = path;
+    call.query = request.query();
+    call.accept = std::string(net::header(request.headers, "Accept"));
+    call.content_type = std::string(net::header(request.headers, "Content-Type"));
+    call.body = std::move(request.body);
+    call.user = std::move(*user);
+    const std::int64_t seconds = watch_seconds(call.query);
+    server.handle(std::move(call), std::make_shared<HttpAnswer>(runtime, std::move(responder), seconds));
+  }
+};
+
+FrontEnd::FrontEnd(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+FrontEnd::~FrontEnd() { impl_->http.reset(); }
+
+Result<std::unique_ptr<FrontEnd>> FrontEnd::listen(const Runtime& runtime, kube::ApiServer& server, const ServiceAccountTokens& tokens, Options options) {
+  net::TlsConfig tls;
+  tls.certificate_pem = pki::pem("CERTIFICATE", options.server.certificate_der);
+  tls.private_key_pem = pki::pem("EC PRIVATE KEY", options.server.key_sec1_der);
+  tls.ca_pem = pki::pem("CERTIFICATE", options.ca_der);
+  // Judged per request: a foreign certificate gets a readable 401, not a broken handshake.
+  tls.verify_peer = net::TlsConfig::Peer::kRequestUnverified;
+  net::ListenOptions listening;
+  listening.tls = std::move(tls);
+  const net::Endpoint endpoint{options.address, options.port};
+  auto impl = std::make_shared<Impl>(runtime, server, tokens, std::move(options));
+  auto http = net::HttpServer::listen(runtime, endpoint, std::move(listening), {},
+                                      [weak = std::weak_ptr<Impl>(impl)](net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
+                                        if (const auto self = weak.lock()) self->handle(std::move(request), std::move(responder));
+                                      });
+  if (!http) return http.error().in("API");
+  impl->http = std::move(*http);
+  return std::unique_ptr<FrontEnd>(new FrontEnd(std::move(impl)));
+}
+
+std::uint16_t FrontEnd::port() const { return impl_->http->local().port; }
+
+}  // namespace kubeedge::cloud
