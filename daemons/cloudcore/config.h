@@ -1,0 +1,28 @@
+// cloudcore.yaml with upstream's keys (config.md 1), overlaid on the defaults.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <kubeedge/result.h>
+
+namespace cloudcore {
+
+struct Config {
+  std::string kubeconfig;                       // kubeAPIConfig.kubeConfig
+  std::vector<std::string> advertise_addresses; // modules.cloudHub.advertiseAddress
+  std::vector<std::string> dns_names;
+  std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
+  std::uint16_t hub_port = 10000, join_port = 10002;
+  std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365;
+};
+
+// Overlays the file. Unknown keys are put into `warnings` ("FILE:LINE: unknown key K (did you mean M?)"),
+// with `strict` they are an error. A wrong type is an error with file, line and key.
+kubeedge::Result<void> load_config(const std::string& path, bool strict, Config& config, std::vector<std::string>& warnings);
+
+// The file that --minconfig / --defaultconfig print.
+std::string sample_config(bool full);
+
+}  // namespace cloudcore
