@@ -1,0 +1,734 @@
+#include "net/http.h"
+
+#include <algorithm>
+#include <deque>
+#include <climits>
+#include <functional>
+#include <list>
+
+#include <http_parser.h>
+
+#include "base/text.h"
+#include "runtime/timer.h"
+
+namespace kubeedge::net {
+namespace {
+
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+bool same_name(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return (x >= 'A' && x <= 'Z' ? x + 32 : x) == (y >= 'A' && y <= 'Z' ? y + 32 : y); });
+}
+
+const char* reason_of(int status) {
+  switch (status) {
+#define KE_STATUS(number, name, text) \
+  case number: return #text;
+    HTTP_STATUS_MAP(KE_STATUS)
+#undef KE_STATUS
+    default: return "Status";
+  }
+}
+
+// http-parser behind events. One message at a time; pauses after each so that pipelined bytes wait.
+class Parser {
+ public:
+  Parser(http_parser_type type, const HttpLimits& limits) : limits_(limits) {
+    http_parser_init(&parser_, type);
+    parser_.data = this;
+  }
+
+  // What the owner wants to know. All may be empty.
+  std::function<void()> on_head;                      // request line / status and headers are complete
+  std::function<void(std::string_view)> on_body;      // if set, body is not collected
+  bool head_request = false;                          // client: the answer to a HEAD has no body
+
+  enum class State { kMore, kDone, kTooLargeHeader, kTooLargeBody, kBad };
+
+  // Consumes from `data`; what belongs to the next message (or the upgraded protocol) stays in rest().
+  State feed(std::string_view data) {
+    const std::size_t used = http_parser_execute(&parser_, &settings(), data.data(), data.size());
+    rest_ = data.substr(std::min(used, data.size()));
+    if (too_large_header_) return State::kTooLargeHeader;
+    if (too_large_body_) return State::kTooLargeBody;
+    if (done_) {
+      http_parser_pause(&parser_, 0);
+      return State::kDone;
+    }
+    const auto code = HTTP_PARSER_ERRNO(&parser_);
+    if (code == HPE_HEADER_OVERFLOW) return State::kTooLargeHeader;
+    if (code != HPE_OK) {
+      failure_ = http_errno_description(code);
+      return State::kBad;
+    }
+    return State::kMore;
+  }
+
+  // The peer's end: an answer without a length ends here.
+  State finish() {
+    http_parser_execute(&parser_, &settings(), nullptr, 0);
+    return done_ ? State::kDone : State::kBad;
+  }
+
+  void next() {
+    const auto type = static_cast<http_parser_type>(parser_.type);
+    http_parser_init(&parser_, type);
+    parser_.data = this;
+    target.clear();
+    headers.clear();
+    body.clear();
+    started_ = done_ = head_done_ = too_large_header_ = too_large_body_ = false;
+    header_bytes_ = 0;
+    in_value_ = false;
+  }
+
+  bool started() const { return started_; }
+  bool head_done() const { return head_done_; }
+  bool keep_alive() const { return http_should_keep_alive(&parser_) != 0; }
+  bool upgrade() const { return parser_.upgrade != 0; }
+  int status() const { return static_cast<int>(parser_.status_code); }
+  std::string method() const { return http_method_str(static_cast<http_method>(parser_.method)); }
+  std::string_view rest() const { return rest_; }
+  const std::string& failure() const { return failure_; }
+
+  std::string target;
+  Headers headers;
+  std::string body;
+
+ private:
+  static Parser& self(http_parser* parser) { return *static_cast<Parser*>(parser->data); }
+
+  bool count(std::size_t bytes) {
+    header_bytes_ += bytes;
+    too_large_header_ = header_bytes_ > limits_.max_header_bytes;
+    return !too_large_header_;
+  }
+
+  static const http_parser_settings& settings() {
+    static const http_parser_settings made = [] {
+      http_parser_settings s;
+      http_parser_settings_init(&s);
+      s.on_message_begin = [](http_parser* p) { self(p).started_ = true; return 0; };
+      s.on_url = [](http_parser* p, const char* at, std::size_t size) {
+        self(p).target.append(at, size);
+        return self(p).count(size) ? 0 : 1;
+      };
+      s.on_header_field = [](http_parser* p, const char* at, std::size_t size) {
+        Parser& me = self(p);
+        if (me.headers.empty() || me.in_value_) me.headers.emplace_back();
+        me.in_value_ = false;
+        me.headers.back().first.append(at, size);
+        return me.count(size) ? 0 : 1;
+      };
+      s.on_header_value = [](http_parser* p, const char* at, std::size_t size) {
+        Parser& me = self(p);
+        me.in_value_ = true;
+        if (me.headers.empty()) return 1;
+        me.headers.back().second.append(at, size);
+        return me.count(size) ? 0 : 1;
+      };
+      s.on_headers_complete = [](http_parser* p) {
+        Parser& me = self(p);
+        me.head_done_ = true;
+        if (p->content_length != ULLONG_MAX && p->content_length > me.limits_.max_body_bytes && !me.on_body) {
+          me.too_large_body_ = true;
+          return -1;
+        }
+        if (me.on_head) me.on_head();
+        return me.head_request ? 1 : 0;
+      };
+      s.on_body = [](http_parser* p, const char* at, std::size_t size) {
+        Parser& me = self(p);
+        if (me.on_body) {
+          me.on_body(std::string_view(at, size));
+          return 0;
+        }
+        if (me.body.size() + size > me.limits_.max_body_bytes) {
+          me.too_large_body_ = true;
+          return 1;
+        }
+        me.body.append(at, size);
+        return 0;
+      };
+      s.on_message_complete = [](http_parser* p) {
+        self(p).done_ = true;
+        http_parser_pause(p, 1);
+        return 0;
+      };
+      return s;
+    }();
+    return made;
+  }
+
+  http_parser parser_{};
+  HttpLimits limits_;
+  std::string_view rest_;
+  std::string failure_;
+  std::size_t header_bytes_ = 0;
+  bool started_ = false, done_ = false, head_done_ = false, in_value_ = false;
+  bool too_large_header_ = false, too_large_body_ = false;
+};
+
+void append_headers(std::string& out, const Headers& headers) {
+  for (const auto& [name, value] : headers) {
+    out += name;
+    out += ": ";
+    out += value;
+    out += "\r\n";
+  }
+  out += "\r\n";
+}
+
+// ---- server ---------------------------------------------------------------------------------------------------------
+
+class ServerConnection;
+
+struct ServerShared {
+  Runtime runtime;
+  HttpLimits limits;
+  HttpServer::Handler handler;
+  std::list<std::shared_ptr<ServerConnection>> connections;
+  bool stopped = false;
+};
+
+// One client connection: reads a request, lets the handler answer, then reads the next.
+class ServerConnection final : public std::enable_shared_from_this<ServerConnection> {
+ public:
+  ServerConnection(std::shared_ptr<ServerShared> shared, std::unique_ptr<Stream> stream)
+      : shared_(shared), stream_(std::move(stream)), parser_(HTTP_REQUEST, shared->limits), timer_(shared->runtime), limits_(shared->limits),
+        certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()) {}
+
+  std::list<std::shared_ptr<ServerConnection>>::iterator place;
+
+  void start() {
+    timer_.start(limits_.header_timeout, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->drop();
+    });
+    parser_.on_head = [this] { on_head(); };
+    read();
+  }
+
+  void drop() {
+    if (!stream_) return;
+    timer_.cancel();
+    stream_.reset();
+    auto gone = std::move(on_closed_);
+    on_closed_ = nullptr;
+    const auto self = shared_from_this();  // leaving the list may free us
+    if (const auto shared = shared_.lock(); shared && !shared->stopped) shared->connections.erase(place);
+    if (gone) gone();
+  }
+
+  // ---- what the responder calls
+  bool open() const { return stream_ != nullptr; }
+  std::size_t queued() const { return stream_ ? stream_->queued_bytes() : 0; }
+  const std::optional<PeerCertificate>& certificate() const { return certificate_; }
+  const std::string& peer() const { return peer_; }
+  void on_closed(unique_function<void()> gone) { on_closed_ = std::move(gone); }
+
+  void send(std::string bytes) {
+    if (!stream_) return;
+    stream_->write(Bytes(std::move(bytes)), [weak = weak_from_this()](Result<void> result) {
+      const auto self = weak.lock();
+      if (self && !result) self->drop();
+    });
+  }
+
+  void send_head(int status, Headers headers, std::optional<std::size_t> length) {
+    std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_of(status));
+    if (status != 101) {
+      if (length) {
+        headers.emplace_back("Content-Length", std::to_string(*length));
+      } else {
+        headers.emplace_back("Transfer-Encoding", "chunked");
+      }
+      if (!keep_) headers.emplace_back("Connection", "close");
+    }
+    append_headers(head, headers);
+    send(std::move(head));
+  }
+
+  void answered() {
+    on_closed_ = nullptr;
+    if (!stream_) return;
+    if (!keep_) {
+      // Closed once all is with the kernel.
+      stream_->write(Bytes(), [weak = weak_from_this()](const Result<void>&) {
+        if (const auto self = weak.lock()) self->drop();
+      });
+      return;
+    }
+    const std::string rest = std::move(rest_);
+    rest_.clear();
+    parser_.next();
+    busy_ = false;
+    timer_.start(limits_.idle_timeout, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->drop();
+    });
+    if (!rest.empty()) feed(rest);
+  }
+
+  bool head_only() const { return head_only_; }
+
+  std::pair<std::unique_ptr<Stream>, Bytes> take() {
+    timer_.cancel();
+    auto stream = std::move(stream_);
+    Bytes early(std::move(rest_));
+    const auto self = shared_from_this();
+    if (const auto shared = shared_.lock(); shared && !shared->stopped) shared->connections.erase(place);
+    return {std::move(stream), std::move(early)};
+  }
+
+ private:
+  // A read is always pending, also while a request is answered: that is how a client that left is noticed.
+  void read() {
+    if (!stream_ || reading_) return;
+    reading_ = true;
+    stream_->read([weak = weak_from_this()](Result<Bytes> data) {
+      const auto self = weak.lock();
+      if (!self) return;
+      self->reading_ = false;
+      if (!data || data->empty()) return self->drop();
+      if (self->busy_) {
+        self->rest_ += data->view();
+        if (self->rest_.size() > self->limits_.max_header_bytes) return self->drop();
+      } else {
+        self->feed(data->view());
+      }
+      self->read();
+    });
+  }
+
+  void on_head() {
+    timer_.start(limits_.body_timeout, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->refuse(408, "the request's body did not arrive in time");
+    });
+    if (same_name(header(parser_.headers, "Expect"), "100-continue")) send(std::string(kContinue));
+  }
+
+  void feed(std::string_view data) {
+    const bool fresh = !parser_.started();
+    switch (parser_.feed(data)) {
+      case Parser::State::kMore:
+        if (fresh && !parser_.head_done()) {
+          timer_.start(limits_.header_timeout, [weak = weak_from_this()] {
+            if (const auto self = weak.lock()) self->refuse(408, "the request's head did not arrive in time");
+          });
+        }
+        return;
+      case Parser::State::kDone: return dispatch();
+      case Parser::State::kTooLargeHeader: return refuse(431, fmt::format("the request's head is over {} bytes", limits_.max_header_bytes));
+      case Parser::State::kTooLargeBody: return refuse(413, fmt::format("the request's body is over {} bytes", limits_.max_body_bytes));
+      case Parser::State::kBad: return refuse(400, "malformed HTTP: " + parser_.failure());
+    }
+  }
+
+  void refuse(int status, const std::string& why) {
+    keep_ = false;
+    busy_ = true;
+    timer_.cancel();
+    send_head(status, {{"Content-Type", "text/plain"}}, why.size() + 1);
+    send(why + "\n");
+    answered();
+  }
+
+  void dispatch();
+
+  std::weak_ptr<ServerShared> shared_;
+  std::unique_ptr<Stream> stream_;
+  Parser parser_;
+  runtime::Timer timer_;
+  HttpLimits limits_;
+  std::optional<PeerCertificate> certificate_;
+  std::string peer_;
+  std::string rest_;
+  unique_function<void()> on_closed_;
+  bool reading_ = false, busy_ = false, keep_ = true, head_only_ = false;
+};
+
+class Responder final : public HttpResponder {
+ public:
+  explicit Responder(std::shared_ptr<ServerConnection> connection) : connection_(std::move(connection)) {}
+  ~Responder() override {
+    // A handler that let its responder go without an answer must not leave the client waiting.
+    if (!connection_ || finished_) return;
+    if (started_) {
+      connection_->drop();
+    } else {
+      reply(500, {{"Content-Type", "text/plain"}}, "no answer\n");
+    }
+  }
+
+  void reply(int status, Headers headers, Bytes body) override {
+    if (started_ || finished_ || !connection_) return;
+    started_ = finished_ = true;
+    connection_->send_head(status, std::move(headers), body.size());
+    if (!body.empty() && !connection_->head_only()) connection_->send(body.str());
+    connection_->answered();
+  }
+
+  void begin(int status, Headers headers) override {
+    if (started_ || finished_ || !connection_) return;
+    started_ = true;
+    connection_->send_head(status, std::move(headers), std::nullopt);
+  }
+
+  void chunk(Bytes data) override {
+    if (!started_ || finished_ || !connection_ || data.empty()) return;
+    connection_->send(fmt::format("{:x}\r\n", data.size()) + data.str() + "\r\n");
+  }
+
+  void end() override {
+    if (!started_ || finished_ || !connection_) return;
+    finished_ = true;
+    connection_->send("0\r\n\r\n");
+    connection_->answered();
+  }
+
+  std::size_t queued_bytes() const override { return connection_ ? connection_->queued() : 0; }
+
+  void abort() override {
+    if (!connection_) return;
+    finished_ = true;
+    connection_->drop();
+  }
+
+  void on_closed(unique_function<void()> gone) override {
+    if (connection_) connection_->on_closed(std::move(gone));
+  }
+
+  std::pair<std::unique_ptr<Stream>, Bytes> upgrade(Headers headers) override {
+    if (started_ || finished_ || !connection_ || !connection_->open()) return {};
+    started_ = finished_ = true;
+    connection_->send_head(101, std::move(headers), std::nullopt);
+    return connection_->take();
+  }
+
+  std::optional<PeerCertificate> peer_certificate() const override { return connection_->certificate(); }
+  std::string peer_address() const override { return connection_->peer(); }
+
+ private:
+  std::shared_ptr<ServerConnection> connection_;
+  bool started_ = false, finished_ = false;
+};
+
+void ServerConnection::dispatch() {
+  timer_.cancel();
+  busy_ = true;
+  HttpRequest request;
+  request.method = parser_.method();
+  request.target = std::move(parser_.target);
+  request.headers = std::move(parser_.headers);
+  request.body = Bytes(std::move(parser_.body));
+  keep_ = parser_.keep_alive();
+  head_only_ = request.method == "HEAD";
+  rest_ = std::string(parser_.rest());
+  const auto shared = shared_.lock();
+  if (!shared || shared->stopped) return drop();
+  shared->handler(std::move(request), std::make_shared<Responder>(shared_from_this()));
+}
+
+class Server final : public HttpServer {
+ public:
+  explicit Server(std::shared_ptr<ServerShared> shared) : shared_(std::move(shared)) {}
+  ~Server() override {
+    listener.reset();
+    shared_->stopped = true;
+    auto connections = std::move(shared_->connections);
+    for (const auto& connection : connections) connection->drop();
+    shared_->handler = nullptr;
+  }
+  Endpoint local() const override { return listener->local(); }
+  void set_tls(TlsConfig tls) override { listener->set_tls(std::move(tls)); }
+
+  std::unique_ptr<Listener> listener;
+
+ private:
+  std::shared_ptr<ServerShared> shared_;
+};
+
+// ---- client ---------------------------------------------------------------------------------------------------------
+
+std::string request_text(const HttpRequest& request, const Endpoint& endpoint, bool keep) {
+  std::string text = fmt::format("{} {} HTTP/1.1\r\n", request.method, request.target);
+  Headers headers = request.headers;
+  if (header(headers, "Host").empty()) {
+    const bool v6 = endpoint.host.find(':') != std::string::npos;
+    headers.emplace(headers.begin(), "Host", endpoint.port == 0 ? "localhost" : fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.host, v6 ? "]" : "", endpoint.port));
+  }
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH") {
+    headers.emplace_back("Content-Length", std::to_string(request.body.size()));
+  }
+  if (!keep) headers.emplace_back("Connection", "close");
+  append_headers(text, headers);
+  text += request.body.view();
+  return text;
+}
+
+// One exchange on one stream. Owned by whoever started it; the stream comes back for reuse where it may.
+class Exchange final : public std::enable_shared_from_this<Exchange> {
+ public:
+  using Done = unique_function<void(Result<HttpResponse>)>;
+  Exchange(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options)
+      : runtime_(runtime), endpoint_(std::move(endpoint)), options_(std::move(options)), parser_(HTTP_RESPONSE, options_.limits), timer_(runtime) {}
+
+  unique_function<void(const HttpResponse&)> on_head;
+  unique_function<void(std::string_view)> on_data;
+  std::function<void(std::unique_ptr<Stream>)> give_back;  // a kept-alive stream after a clean answer
+  bool keep = false;
+  bool streaming = false;
+
+  void start(HttpRequest request, std::unique_ptr<Stream> stream, Done done) {
+    request_ = std::move(request);
+    done_ = std::move(done);
+    parser_.head_request = request_.method == "HEAD";
+    parser_.on_head = [this] { head(); };
+    if (streaming) parser_.on_body = [this](std::string_view data) {
+      if (done_ && on_data) on_data(data);
+    };
+    if (!streaming) arm();
+    if (stream) {
+      reused_ = true;
+      send(std::move(stream));
+    } else {
+      connect();
+    }
+  }
+
+  void cancel() {
+    done_ = nullptr;
+    on_head = nullptr;
+    on_data = nullptr;
+    timer_.cancel();
+    stream_.reset();
+  }
+
+ private:
+  void arm() {
+    timer_.start(options_.timeout, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) {
+        self->finish(base::error(Errc::kTimeout, "{} {} at {}:{}: no answer within {} ms", self->request_.method, self->request_.target,
+                                 self->endpoint_.host, self->endpoint_.port, self->options_.timeout.count()));
+      }
+    });
+  }
+
+  void connect() {
+    net::dial(runtime_, endpoint_, options_.dial, [weak = weak_from_this()](Result<std::unique_ptr<Stream>> stream) {
+      const auto self = weak.lock();
+      if (!self || !self->done_) return;
+      if (!stream) return self->finish(std::move(stream).error());
+      self->send(std::move(*stream));
+    });
+  }
+
+  void send(std::unique_ptr<Stream> stream) {
+    stream_ = std::move(stream);
+    stream_->write(Bytes(request_text(request_, endpoint_, keep)), [](const Result<void>&) {});  // a failure shows in the read too
+    read();
+  }
+
+  void read() {
+    stream_->read([weak = weak_from_this()](Result<Bytes> data) {
+      const auto self = weak.lock();
+      if (!self || !self->done_) return;
+      self->on_read(std::move(data));
+    });
+  }
+
+  void on_read(Result<Bytes> data) {
+    const bool ended = !data || data->empty();
+    if (ended && reused_ && !parser_.started()) {
+      // The server had closed the idle connection: the request was never taken. Once more, on a fresh one.
+      reused_ = false;
+      stream_.reset();
+      return connect();
+    }
+    if (!data) return finish(std::move(data).error());
+    const auto self = shared_from_this();
+    const Parser::State state = ended ? parser_.finish() : parser_.feed(data->view());
+    if (!done_) return;  // cancelled by a callback
+    switch (state) {
+      case Parser::State::kMore: return read();
+      case Parser::State::kDone:
+        if (parser_.status() == 100) {
+          const std::string rest(parser_.rest());
+          parser_.next();
+          return rest.empty() ? read() : on_read(Bytes(rest));
+        }
+        return complete(!ended);
+      case Parser::State::kTooLargeHeader: return finish(base::error(Errc::kLimitExceeded, "the answer's head is over {} bytes", options_.limits.max_header_bytes));
+      case Parser::State::kTooLargeBody: return finish(base::error(Errc::kLimitExceeded, "the answer's body is over {} bytes", options_.limits.max_body_bytes));
+      case Parser::State::kBad:
+        return finish(ended ? base::error(Errc::kUnavailable, "{}:{} closed the connection before its answer was complete", endpoint_.host, endpoint_.port)
+                            : base::error(Errc::kInvalidArgument, "malformed HTTP answer: {}", parser_.failure()));
+    }
+  }
+
+  void head() {
+    if (parser_.status() == 100 || !on_head || !done_) return;
+    HttpResponse response;
+    response.status = parser_.status();
+    response.headers = parser_.headers;
+    on_head(response);
+  }
+
+  void complete(bool open) {
+    HttpResponse response;
+    response.status = parser_.status();
+    response.headers = std::move(parser_.headers);
+    response.body = Bytes(std::move(parser_.body));
+    if (open && keep && parser_.keep_alive() && parser_.rest().empty() && give_back) give_back(std::move(stream_));
+    finish(std::move(response));
+  }
+
+  void finish(Result<HttpResponse> result) {
+    if (!done_) return;
+    timer_.cancel();
+    Done done = std::move(done_);
+    done_ = nullptr;
+    stream_.reset();
+    const auto self = shared_from_this();
+    done(std::move(result));
+  }
+
+  Runtime runtime_;
+  Endpoint endpoint_;
+  HttpClientOptions options_;
+  Parser parser_;
+  runtime::Timer timer_;
+  HttpRequest request_;
+  std::unique_ptr<Stream> stream_;
+  Done done_;
+  bool reused_ = false;
+};
+
+class Call final : public HttpCall {
+ public:
+  explicit Call(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
+  ~Call() override { exchange_->cancel(); }
+  void cancel() override { exchange_->cancel(); }
+
+ private:
+  std::shared_ptr<Exchange> exchange_;
+};
+
+class PooledClient final : public HttpClient {
+ public:
+  PooledClient(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options, std::size_t max_connections)
+      : state_(std::make_shared<State>(State{runtime, std::move(endpoint), std::move(options), max_connections, {}, {}, {}})) {}
+  ~PooledClient() override {
+    for (const auto& exchange : state_->running) exchange->cancel();
+    state_->running.clear();
+    state_->waiting.clear();
+    state_->idle.clear();
+  }
+
+  void fetch(HttpRequest request, unique_function<void(Result<HttpResponse>)> done) override {
+    state_->waiting.push_back({std::move(request), std::move(done)});
+    pump(state_);
+  }
+
+  std::unique_ptr<HttpCall> stream(HttpRequest request, unique_function<void(const HttpResponse&)> on_head, unique_function<void(std::string_view)> on_data,
+                                   unique_function<void(Result<void>)> done) override {
+    auto exchange = std::make_shared<Exchange>(state_->runtime, state_->endpoint, state_->options);
+    exchange->streaming = true;
+    exchange->on_head = std::move(on_head);
+    exchange->on_data = std::move(on_data);
+    exchange->start(std::move(request), nullptr, [done = std::move(done)](Result<HttpResponse> result) mutable {
+      if (result) {
+        done({});
+      } else {
+        done(std::move(result).error());
+      }
+    });
+    return std::make_unique<Call>(std::move(exchange));
+  }
+
+ private:
+  struct Waiting {
+    HttpRequest request;
+    unique_function<void(Result<HttpResponse>)> done;
+  };
+  struct State {
+    Runtime runtime;
+    Endpoint endpoint;
+    HttpClientOptions options;
+    std::size_t max_connections;
+    std::deque<Waiting> waiting;
+    std::vector<std::unique_ptr<Stream>> idle;
+    std::list<std::shared_ptr<Exchange>> running;
+  };
+
+  static void pump(const std::shared_ptr<State>& state) {
+    while (!state->waiting.empty() && state->running.size() < state->max_connections) {
+      Waiting next = std::move(state->waiting.front());
+      state->waiting.pop_front();
+      std::unique_ptr<Stream> stream;
+      if (!state->idle.empty()) {
+        stream = std::move(state->idle.back());
+        state->idle.pop_back();
+      }
+      auto exchange = std::make_shared<Exchange>(state->runtime, state->endpoint, state->options);
+      const auto place = state->running.insert(state->running.end(), exchange);
+      exchange->keep = true;
+      std::weak_ptr<State> weak = state;
+      exchange->give_back = [weak](std::unique_ptr<Stream> open) {
+        if (const auto alive = weak.lock()) alive->idle.push_back(std::move(open));
+      };
+      exchange->start(std::move(next.request), std::move(stream), [weak, place, done = std::move(next.done)](Result<HttpResponse> result) mutable {
+        const auto alive = weak.lock();
+        if (!alive) return;
+        alive->running.erase(place);
+        done(std::move(result));
+        pump(alive);
+      });
+    }
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace
+
+std::string_view header(const Headers& headers, std::string_view name) {
+  for (const auto& [key, value] : headers)
+    if (same_name(key, name)) return value;
+  return {};
+}
+
+std::string HttpRequest::path() const { return target.substr(0, target.find('?')); }
+
+std::string HttpRequest::query() const {
+  const auto at = target.find('?');
+  return at == std::string::npos ? std::string() : target.substr(at + 1);
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(const Runtime& runtime, Endpoint endpoint, ListenOptions options, HttpLimits limits, Handler handler) {
+  auto shared = std::make_shared<ServerShared>(ServerShared{runtime, limits, std::move(handler), {}, false});
+  auto server = std::make_unique<Server>(shared);
+  auto listener = net::listen(runtime, std::move(endpoint), std::move(options), [weak = std::weak_ptr(shared)](std::unique_ptr<Stream> stream) {
+    const auto alive = weak.lock();
+    if (!alive || alive->stopped) return;
+    auto connection = std::make_shared<ServerConnection>(alive, std::move(stream));
+    connection->place = alive->connections.insert(alive->connections.end(), connection);
+    connection->start();
+  });
+  if (!listener) return std::move(listener).error();
+  server->listener = std::move(*listener);
+  return std::unique_ptr<HttpServer>(std::move(server));
+}
+
+std::unique_ptr<HttpCall> http_fetch(const Runtime& runtime, Endpoint endpoint, HttpRequest request, HttpClientOptions options,
+                                     unique_function<void(Result<HttpResponse>)> done) {
+  auto exchange = std::make_shared<Exchange>(runtime, std::move(endpoint), std::move(options));
+  exchange->start(std::move(request), nullptr, std::move(done));
+  return std::make_unique<Call>(std::move(exchange));
+}
+
+std::unique_ptr<HttpClient> HttpClient::create(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options, std::size_t max_connections) {
+  return std::make_unique<PooledClient>(runtime, std::move(endpoint), std::move(options), max_connections);
+}
+
+}  // namespace kubeedge::net
