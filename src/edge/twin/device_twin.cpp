@@ -103,7 +103,7 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
       if (output) output->publish(publication.topic, publication.payload);
     if (entry.ok) {
       for (const auto& note : effects.deltas)
-        for (auto& handler : handlers) handler(note.device, note.delta);
+        for (std::size_t i = 0; i < handlers.size(); ++i) handlers[i](note.device, note.delta);   // a handler may add one
       engine.committed(effects.marks, now());
     }
     drain_cloud();
@@ -129,7 +129,7 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
   TwinEngine engine;
   runtime::Timer timer;
   TwinOutput* output = nullptr;
-  std::vector<unique_function<void(const DeviceId&, const TwinDelta&)>> handlers;
+  std::deque<unique_function<void(const DeviceId&, const TwinDelta&)>> handlers;   // deque: adding moves none
   std::deque<std::shared_ptr<Pending>> queue;   // bounded by Store::kMaxQueuedWrites
   bool pumping = false;
   bool reload = false;
