@@ -1,0 +1,239 @@
+#include "edge/hub/edge_hub.h"
+
+#include "base/text.h"
+#include "edge/hub/link.h"
+#include "net/websocket.h"
+#include "runtime/timer.h"
+#include "wire/message_codec.h"
+
+namespace kubeedge::edge {
+namespace {
+
+using base::log;
+constexpr Milliseconds kRotationRetry{32'000};
+constexpr Milliseconds kLongestTimer{3'600'000};   // rotation is looked at again at least this often
+
+bool permanent(const Error& error) { return error.code == Errc::kUnauthenticated || error.code == Errc::kInvalidArgument; }
+
+}  // namespace
+
+struct HubClient::Impl : std::enable_shared_from_this<Impl> {
+  Impl(const Runtime& r, HubOptions o)
+      : runtime(r), options(std::move(o)), link(options.heartbeat), timer(runtime), rotation(runtime) {}
+
+  Runtime runtime;
+  HubOptions options;
+  Link link;
+  runtime::Timer timer, rotation;
+  std::unique_ptr<net::WebSocket> socket;
+  std::optional<Credentials> credentials;
+  MessageSink *meta = nullptr, *twin = nullptr, *bus = nullptr;
+  std::vector<LinkObserver*> observers;
+  std::vector<unique_function<void(LinkState)>> handlers;
+  unique_function<void(Error)> failed;
+  std::string ip, last_error;
+  bool stopped = false;
+  std::uint64_t dropped = 0;
+
+  Milliseconds now() const { return runtime.clock().steady(); }
+
+  void finish(std::vector<Link::Finished> finished) {
+    for (auto& one : finished) one.done(std::move(one.result));
+  }
+
+  void pump() {
+    if (stopped) return;
+    auto actions = link.poll(now());
+    finish(std::move(actions.finished));
+    if (stopped) return;
+    if (actions.dial) dial();
+    if (actions.keepalive) keepalive();
+    if (actions.close) down("the cloud answers no lease any more");
+    arm();
+  }
+  void arm() {
+    if (stopped) return;
+    auto wait = link.next(now()) - now();
+    timer.start(std::max(wait, Milliseconds{0}), [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->pump();
+    });
+  }
+
+  // A reason is logged when it changes: an outage of a night is one line, not ten thousand.
+  void down(const std::string& why) {
+    bool was_up = link.up();
+    auto dead = std::move(socket);   // lives until the end of this call: we may be inside its handler
+    runtime::post(runtime, [dead = std::move(dead)] {});
+    if (was_up || why != last_error) log(runtime.log(), LogLevel::kWarning, "hub", "{}", why);
+    last_error = why;
+    auto finished = link.on_down(now());
+    if (was_up) tell(false);
+    finish(std::move(finished));
+    arm();
+  }
+
+  void tell(bool is_up) {
+    for (auto* observer : observers) observer->on_link(is_up);
+    for (auto& handler : handlers) handler(is_up ? LinkState::kUp : LinkState::kDown);
+  }
+
+  void dial() {
+    if (credentials && credentials->not_after > runtime.clock().unix_ms() / 1000) return dial_hub();
+    if (auto loaded = load_credentials(options.join, runtime.clock().unix_ms() / 1000)) {
+      take(std::move(*loaded));
+      return dial_hub();
+    } else if (loaded.error().code != Errc::kNotFound) {
+      log(runtime.log(), LogLevel::kWarning, "hub", "{}; joining anew", loaded.error().message);
+    }
+    join(runtime, options.join, [weak = weak_from_this()](Result<Credentials> result) {
+      auto self = weak.lock();
+      if (!self || self->stopped) return;
+      if (!result) {
+        auto error = result.error();
+        self->down(error.message);
+        if (permanent(error) && self->failed) self->failed(std::move(error));
+        return;
+      }
+      log(self->runtime.log(), LogLevel::kInfo, "hub", "joined, certificate until {}", base::rfc3339(result->not_after));
+      self->take(std::move(*result));
+      self->dial_hub();
+    });
+  }
+
+  void take(Credentials fresh) {
+    credentials = std::move(fresh);
+    plan_rotation(Milliseconds{(credentials->rotate_at - runtime.clock().unix_ms() / 1000) * 1000});
+  }
+  void plan_rotation(Milliseconds wait) {
+    rotation.start(std::clamp(wait, Milliseconds{1000}, kLongestTimer), [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->rotate_when_due();
+    });
+  }
+  void rotate_when_due() {
+    if (stopped || !credentials) return;
+    auto left = credentials->rotate_at - runtime.clock().unix_ms() / 1000;
+    if (left > 0) return plan_rotation(Milliseconds{left * 1000});
+    rotate(runtime, options.join, *credentials, [weak = weak_from_this()](Result<Credentials> result) {
+      auto self = weak.lock();
+      if (!self || self->stopped) return;
+      if (!result) {
+        log(self->runtime.log(), LogLevel::kWarning, "hub", "rotation: {}", result.error().message);
+        return self->plan_rotation(kRotationRetry);
+      }
+      self->take(std::move(*result));
+      if (self->link.up()) self->down("new certificate, connecting again");
+    });
+  }
+
+  void dial_hub() {
+    net::DialOptions dial;
+    dial.tls.emplace();
+    dial.tls->ca_pem = credentials->ca_pem;
+    dial.tls->certificate_pem = credentials->certificate_pem;
+    dial.tls->private_key_pem = credentials->private_key_pem;
+    const auto& node = options.join.node.str();
+    net::Headers headers{{"node_id", node}, {"project_id", options.project_id}, {"ConnectionUse", "msg"},
+                         {"Kubeedge-Store-Id", options.store_id}};
+    net::websocket_dial(runtime, options.server, fmt::format("/{}/{}/events", options.project_id, node), std::move(headers), std::move(dial),
+                        net::WebSocketOptions{}, [weak = weak_from_this()](Result<std::unique_ptr<net::WebSocket>> result) {
+                          auto self = weak.lock();
+                          if (!self || self->stopped) return;
+                          if (!result) return self->down(result.error().message);
+                          self->opened(std::move(*result));
+                        });
+  }
+
+  void opened(std::unique_ptr<net::WebSocket> fresh) {
+    socket = std::move(fresh);
+    last_error.clear();
+    auto address = socket->local_address();
+    ip = address.substr(0, address.rfind(':'));
+    if (ip.size() > 1 && ip.front() == '[') ip = ip.substr(1, ip.size() - 2);
+    net::WebSocket::Handlers events;
+    events.on_message = [weak = weak_from_this()](Bytes text) {
+      if (auto self = weak.lock(); self && !self->stopped) self->received(std::move(text));
+    };
+    events.on_closed = [weak = weak_from_this()](Error error) {
+      if (auto self = weak.lock(); self && !self->stopped) self->down("the hub's connection ended: " + error.message);
+    };
+    socket->start(std::move(events));
+    link.on_up(now());
+    log(runtime.log(), LogLevel::kInfo, "hub", "link up to {}", socket->peer_address());
+    pump();       // the first keepalive leaves before anything else
+    if (link.up()) tell(true);
+  }
+
+  void received(Bytes text) {
+    auto message = wire::decode(std::move(text));
+    if (!message) return log(runtime.log(), LogLevel::kWarning, "hub", "message refused: {}", message.error().message);
+    std::optional<Link::Finished> finished;
+    auto target = link.route(*message, finished);
+    MessageSink* sink = nullptr;
+    switch (target) {
+      case Link::Target::kWaiter: return finished->done(std::move(finished->result));
+      case Link::Target::kMeta: sink = meta; break;
+      case Link::Target::kTwin: sink = twin; break;
+      case Link::Target::kBus: sink = bus; break;
+      case Link::Target::kTask: return log(runtime.log(), LogLevel::kWarning, "hub", "node tasks are not supported yet: {}", message->resource);
+      case Link::Target::kNone: break;
+    }
+    if (!sink) return log(runtime.log(), LogLevel::kWarning, "hub", "nobody takes group \"{}\" ({})", message->group, message->resource);
+    sink->on_message(std::move(*message));
+  }
+
+  void transmit(const Message& message) { socket->send(Bytes(wire::encode(message))); }
+
+  void keepalive() {
+    Message message;
+    message.id = wire::new_message_id();
+    message.timestamp_ms = runtime.clock().unix_ms();
+    message.source = "websocket";
+    message.group = "resource";
+    message.operation = "keepalive";
+    message.resource = "node";
+    message.content = "\"ping\"";
+    transmit(message);
+  }
+};
+
+HubClient::HubClient(const Runtime& runtime, HubOptions options) : impl_(std::make_shared<Impl>(runtime, std::move(options))) {}
+HubClient::~HubClient() { stop(); }
+
+void HubClient::set_meta_sink(MessageSink* sink) { impl_->meta = sink; }
+void HubClient::set_twin_sink(MessageSink* sink) { impl_->twin = sink; }
+void HubClient::set_bus_sink(MessageSink* sink) { impl_->bus = sink; }
+void HubClient::add_observer(LinkObserver* observer) { impl_->observers.push_back(observer); }
+void HubClient::on_failure(unique_function<void(Error)> handler) { impl_->failed = std::move(handler); }
+void HubClient::start() {
+  impl_->link.start(impl_->now());
+  impl_->pump();
+}
+void HubClient::stop() {
+  if (impl_->stopped) return;
+  impl_->stopped = true;
+  impl_->timer.cancel();
+  impl_->rotation.cancel();
+  impl_->observers.clear();
+  impl_->handlers.clear();
+  (void)impl_->link.on_down(impl_->now());
+  impl_->socket.reset();
+}
+std::string HubClient::local_ip() const { return impl_->ip; }
+bool HubClient::up() const { return !impl_->stopped && impl_->link.up(); }
+void HubClient::send(Message message) {
+  if (up())
+    impl_->transmit(message);
+  else
+    ++impl_->dropped;
+}
+void HubClient::request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) {
+  if (impl_->stopped) return done(Error{Errc::kUnavailable, "not connected"});
+  if (auto finished = impl_->link.add_request(message, timeout, impl_->now(), std::move(done)))
+    return finished->done(std::move(finished->result));
+  impl_->transmit(message);
+  impl_->arm();
+}
+void HubClient::on_link(unique_function<void(LinkState)> handler) { impl_->handlers.push_back(std::move(handler)); }
+LinkState HubClient::link() const { return up() ? LinkState::kUp : LinkState::kDown; }
+
+}  // namespace kubeedge::edge

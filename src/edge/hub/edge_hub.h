@@ -1,0 +1,53 @@
+// EdgeHub: joins, dials the hub, moves messages. The driver of Link and join().
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <kubeedge/edge.h>
+
+#include "edge/hub/join.h"
+#include "edge/ports/cloud_link.h"
+
+namespace kubeedge::edge {
+
+struct HubOptions {
+  JoinOptions join;
+  net::Endpoint server;   // the hub's WSS port, 10000
+  std::string project_id;
+  std::string store_id;   // header Kubeedge-Store-Id
+  Milliseconds heartbeat{15'000};
+};
+
+// Lives on the runtime's executor. Sinks and observers must outlive it or be removed by stop().
+class HubClient final : public CloudLink, public kubeedge::EdgeHub {
+ public:
+  HubClient(const Runtime& runtime, HubOptions options);
+  ~HubClient() override;
+
+  void set_meta_sink(MessageSink* sink);
+  void set_twin_sink(MessageSink* sink);
+  void set_bus_sink(MessageSink* sink);
+  void add_observer(LinkObserver* observer);
+  // A permanent error of join or rotation.
+  void on_failure(unique_function<void(Error)> handler);
+  void start();
+  void stop();
+  // Our own address on the link, "" when it was never up.
+  std::string local_ip() const;
+
+  // CloudLink
+  bool up() const override;
+  void send(Message message) override;
+  void request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) override;
+  // EdgeHub
+  void on_link(unique_function<void(LinkState)> handler) override;
+  LinkState link() const override;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace kubeedge::edge
