@@ -1,0 +1,319 @@
+// Objects as kube-apiserver v1.32 would store them: the form its encoder writes, its defaults, and what its usual admission plugins add.
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "base/text.h"
+#include "kube/schema/causes.h"
+#include "kube/schema/syntax.h"
+
+namespace kubeedge::kube::schema {
+namespace {
+
+constexpr std::string_view kCore = "io.k8s.api.core.v1.";
+constexpr std::string_view kTokenPlace = "/var/run/secrets/kubernetes.io/serviceaccount";
+constexpr std::string_view kTokenVolume = "kube-api-access-";
+constexpr int kTokenSeconds = 3607;     // an hour and a bit: a mark of the admission plugin's own tokens
+constexpr int kVolumeMode = 0644;
+constexpr int kTolerationSeconds = 300;
+
+void put(Json& object, std::string_view name, Json value) {
+  if (at(object, name).is_null()) object[std::string(name)] = std::move(value);
+}
+
+void put_text(Json& object, std::string_view name, std::string_view value) {
+  if (text_at(object, name).empty()) object[std::string(name)] = value;
+}
+
+void put_number(Json& object, std::string_view name, int value) {
+  if (int_at(object, name) == 0) object[std::string(name)] = value;
+}
+
+std::string_view pull_policy(std::string_view image) {
+  const auto digest = image.find('@');
+  const auto name = image.substr(0, digest);
+  const auto slash = name.rfind('/');
+  const auto last = slash == std::string_view::npos ? name : name.substr(slash + 1);
+  const auto colon = last.rfind(':');
+  const bool latest = colon == std::string_view::npos ? digest == std::string_view::npos : last.substr(colon + 1) == "latest";
+  return latest ? "Always" : "IfNotPresent";
+}
+
+using Hook = void (*)(Json&);
+
+// Defaults of one object wherever it stands, by its name in core/v1.
+Hook hook_of(std::string_view name) {
+  static const std::map<std::string_view, Hook> kHooks = {
+      {"Volume", [](Json& o) { if (o.size() <= (o.contains("name") ? 1U : 0U)) o["emptyDir"] = Json::object(); }},
+      {"Container", [](Json& o) {
+         put_text(o, "imagePullPolicy", pull_policy(text_at(o, "image")));
+         put_text(o, "terminationMessagePath", "/dev/termination-log");
+         put_text(o, "terminationMessagePolicy", "File");
+         put(o, "resources", Json::object());
+       }},
+      {"ContainerPort", [](Json& o) { put_text(o, "protocol", "TCP"); }},
+      {"EndpointPort", [](Json& o) { put_text(o, "protocol", "TCP"); }},
+      {"Probe", [](Json& o) {
+         put_number(o, "timeoutSeconds", 1);
+         put_number(o, "periodSeconds", 10);
+         put_number(o, "successThreshold", 1);
+         put_number(o, "failureThreshold", 3);
+       }},
+      {"GRPCAction", [](Json& o) { put(o, "service", ""); }},
+      {"HTTPGetAction", [](Json& o) {
+         put_text(o, "path", "/");
+         put_text(o, "scheme", "HTTP");
+       }},
+      {"ObjectFieldSelector", [](Json& o) { put_text(o, "apiVersion", "v1"); }},
+      {"ResourceFieldSelector", [](Json& o) { put(o, "divisor", "0"); }},
+      {"HostPathVolumeSource", [](Json& o) { put(o, "type", ""); }},
+      {"SecretVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
+      {"ConfigMapVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
+      {"DownwardAPIVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
+      {"ProjectedVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
+      {"ServiceAccountTokenProjection", [](Json& o) { put(o, "expirationSeconds", 3600); }},
+      {"PodSpec", [](Json& o) {
+         put_text(o, "dnsPolicy", "ClusterFirst");
+         put_text(o, "restartPolicy", "Always");
+         put(o, "securityContext", Json::object());
+         put(o, "terminationGracePeriodSeconds", 30);
+         put_text(o, "schedulerName", "default-scheduler");
+       }},
+  };
+  if (!name.starts_with(kCore)) return nullptr;
+  const std::string_view own = name.substr(kCore.size());
+  const auto found = kHooks.find(own == "EphemeralContainer" ? "Container" : own);
+  return found == kHooks.end() ? nullptr : found->second;
+}
+
+void normalize(const Object& what, Json& object);
+
+void normalize_value(const Field& field, Json& value) {
+  if (field.type == Type::kObject) return normalize(*field.object, value);
+  if (field.type == Type::kQuantity) {
+    if (!value.is_string() && !value.is_number()) return;
+    if (auto text = canonical_quantity(value)) value = std::move(*text);
+  } else if ((field.type == Type::kTime || field.type == Type::kMicroTime) && value.is_string()) {
+    if (auto text = canonical_time(value.get_ref<const std::string&>(), field.type == Type::kMicroTime)) value = std::move(*text);
+  }
+}
+
+// The form that Kubernetes' encoder writes: no nulls, no empty lists, quantities and times in one spelling, and what may not be left
+// out is there even when it is empty.
+void normalize(const Object& what, Json& object) {
+  if (!object.is_object()) return;
+  for (auto it = object.begin(); it != object.end();) {
+    const Field* field = what.find(it.key());
+    const bool list = field != nullptr && field->shape != Shape::kSingle;
+    const bool drop = field != nullptr && !field->required && (it->is_null() || (list && it->is_structured() && it->empty()));
+    it = drop ? object.erase(it) : std::next(it);
+  }
+  for (const Field& field : what.fields) {
+    if (!field.required || field.shape != Shape::kSingle || !at(object, field.name).is_null()) continue;
+    if (field.type == Type::kString) object[std::string(field.name)] = "";
+    else if (field.type == Type::kInteger) object[std::string(field.name)] = 0;
+    else if (field.type == Type::kBoolean) object[std::string(field.name)] = false;
+  }
+  if (const Hook hook = hook_of(what.name)) hook(object);
+  for (auto it = object.begin(); it != object.end(); ++it) {
+    const Field* field = what.find(it.key());
+    if (field == nullptr) continue;
+    if (field->shape == Shape::kSingle) {
+      normalize_value(*field, *it);
+    } else if (it->is_structured()) {
+      for (auto& value : *it) normalize_value(*field, value);
+    }
+  }
+}
+
+void requests_from_limits(Json& container) {
+  const Json limits = at(at(container, "resources"), "limits");
+  if (!limits.is_object()) return;
+  Json& requests = container["resources"]["requests"];
+  if (!requests.is_object()) requests = Json::object();
+  for (const auto& item : limits.items())
+    if (!requests.contains(item.key())) requests[item.key()] = item.value();
+}
+
+void host_ports(Json& container) {
+  if (!list_at(container, "ports").empty())
+    for (auto& port : container["ports"])
+      if (port.is_object() && int_at(port, "containerPort") != 0) put_number(port, "hostPort", static_cast<int>(int_at(port, "containerPort")));
+}
+
+// Applied to containers and init containers.
+template <class Fn>
+void each_container(Json& spec, Fn fn) {
+  for (const auto list : {"containers", "initContainers"})
+    if (!list_at(spec, list).empty())
+      for (auto& container : spec[list])
+        if (container.is_object()) fn(container);
+}
+
+void default_tolerations(Json& spec) {
+  for (const auto taint : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
+    const Json& all = list_at(spec, "tolerations");
+    const bool there = std::any_of(all.begin(), all.end(), [&](const Json& one) {
+      const auto& name = text_at(one, "key");
+      const auto& effect = text_at(one, "effect");
+      return (name.empty() || name == taint) && (effect.empty() || effect == "NoExecute");
+    });
+    if (!there)
+      spec["tolerations"].push_back({{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", kTolerationSeconds}});
+  }
+}
+
+// What the ServiceAccount admission plugin mounts: a token of the pod's own, the cluster's CA, the namespace.
+void mount_token(Json& spec, std::string_view random5) {
+  if (const Json& automount = at(spec, "automountServiceAccountToken"); automount.is_boolean() && !automount.get<bool>()) return;
+  std::string name;
+  for (const auto& volume : list_at(spec, "volumes")) {
+    if (!text_at(volume, "name").starts_with(kTokenVolume)) continue;
+    name = text_at(volume, "name");
+    break;
+  }
+  const bool there = !name.empty();
+  if (!there) name = std::string(kTokenVolume) + std::string(random5);
+  bool used = false;
+  each_container(spec, [&](Json& container) {
+    const Json& mounts = list_at(container, "volumeMounts");
+    if (std::any_of(mounts.begin(), mounts.end(), [](const Json& mount) { return text_at(mount, "mountPath") == kTokenPlace; })) return;
+    container["volumeMounts"].push_back({{"name", name}, {"readOnly", true}, {"mountPath", kTokenPlace}});
+    used = true;
+  });
+  if (there || !used) return;
+  const Json place = {{"path", "namespace"}, {"fieldRef", {{"apiVersion", "v1"}, {"fieldPath", "metadata.namespace"}}}};
+  const Json root = {{"key", "ca.crt"}, {"path", "ca.crt"}};
+  Json sources = Json::array();
+  sources.push_back({{"serviceAccountToken", {{"expirationSeconds", kTokenSeconds}, {"path", "token"}}}});
+  sources.push_back({{"configMap", {{"name", "kube-root-ca.crt"}, {"items", Json::array({root})}}}});
+  sources.push_back({{"downwardAPI", {{"items", Json::array({place})}}}});
+  spec["volumes"].push_back({{"name", name}, {"projected", {{"sources", std::move(sources)}, {"defaultMode", kVolumeMode}}}});
+}
+
+std::string_view qos_class(const Json& spec) {
+  constexpr std::array<std::string_view, 2> kCounted{"cpu", "memory"};
+  std::map<std::string_view, double> requests, limits;
+  bool guaranteed = true;
+  for (const auto list : {"containers", "initContainers"}) {
+    for (const auto& container : list_at(spec, list)) {
+      std::size_t limited = 0;
+      for (const auto name : kCounted) {
+        const auto request = quantity_number(at(at(at(container, "resources"), "requests"), name)).value_or(0);
+        const auto limit = quantity_number(at(at(at(container, "resources"), "limits"), name)).value_or(0);
+        if (request > 0) requests[name] += request;
+        if (limit > 0) limits[name] += limit;
+        limited += limit > 0 ? 1 : 0;
+      }
+      guaranteed = guaranteed && limited == kCounted.size();
+    }
+  }
+  if (requests.empty() && limits.empty()) return "BestEffort";
+  return guaranteed && requests == limits ? "Guaranteed" : "Burstable";
+}
+
+void default_pod(Json& pod, std::string_view random5) {
+  Json& spec = pod["spec"];
+  if (!spec.is_object()) return;
+  each_container(spec, requests_from_limits);
+  put(spec, "enableServiceLinks", true);
+  if (true_at(spec, "hostNetwork")) each_container(spec, host_ports);
+  const bool mirror = !text_at(at(at(pod, "metadata"), "annotations"), "kubernetes.io/config.mirror").empty();
+  if (!mirror) {
+    std::string account = text_at(spec, "serviceAccountName");
+    if (account.empty()) account = text_at(spec, "serviceAccount");
+    if (account.empty()) account = "default";
+    spec["serviceAccountName"] = account;
+    spec["serviceAccount"] = account;
+    mount_token(spec, random5);
+  }
+  const auto& priority = text_at(spec, "priorityClassName");
+  put(spec, "priority", priority == "system-node-critical" ? 2000001000 : priority == "system-cluster-critical" ? 2000000000 : 0);
+  put(spec, "preemptionPolicy", "PreemptLowerPriority");
+  default_tolerations(spec);
+  put(pod, "status", Json::object());
+  put_text(pod["status"], "phase", "Pending");
+  put_text(pod["status"], "qosClass", qos_class(spec));
+}
+
+void default_secret(Json& secret) {
+  put_text(secret, "type", "Opaque");
+  const Json plain = at(secret, "stringData");
+  secret.erase("stringData");
+  if (!plain.is_object() || plain.empty()) return;
+  put(secret, "data", Json::object());
+  for (const auto& item : plain.items())
+    if (item.value().is_string()) secret["data"][item.key()] = base::base64(item.value().get_ref<const std::string&>());
+}
+
+void default_namespace(Json& space) {
+  Json& metadata = space["metadata"];
+  if (const std::string name = text_at(metadata, "name"); !name.empty()) metadata["labels"]["kubernetes.io/metadata.name"] = name;
+  put(space, "spec", Json::object());
+  // A namespace that goes away loses its finalizers one by one: they must not come back.
+  if (at(metadata, "deletionTimestamp").is_null()) put(space["spec"], "finalizers", Json::array({"kubernetes"}));
+  put(space, "status", Json::object());
+  put_text(space["status"], "phase", "Active");
+}
+
+void default_node(Json& node) {
+  put(node, "spec", Json::object());
+  put(node, "status", Json::object());
+  Json& status = node["status"];
+  if (const Json capacity = at(status, "capacity"); capacity.is_object()) put(status, "allocatable", capacity);
+  // Structs that Go's encoder always writes.
+  put(status, "daemonEndpoints", Json{{"kubeletEndpoint", {{"Port", 0}}}});
+  put(status, "nodeInfo", Json::object());
+  for (const auto field : {"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
+                           "kubeProxyVersion", "operatingSystem", "architecture"})
+    put(status["nodeInfo"], field, "");
+}
+
+void default_service(Json& service) {
+  put(service, "spec", Json::object());
+  Json& spec = service["spec"];
+  put_text(spec, "type", "ClusterIP");
+  put_text(spec, "sessionAffinity", "None");
+  if (text_at(spec, "sessionAffinity") == "None") spec.erase("sessionAffinityConfig");
+  else put(spec, "sessionAffinityConfig", Json{{"clientIP", {{"timeoutSeconds", 10800}}}});
+  const bool outside = text_at(spec, "type") == "NodePort" || text_at(spec, "type") == "LoadBalancer";
+  if (!list_at(spec, "ports").empty()) {
+    for (auto& port : spec["ports"]) {
+      if (!port.is_object()) continue;
+      put_text(port, "protocol", "TCP");
+      const Json& target = at(port, "targetPort");
+      if (target.is_null() || target == 0 || target == "") port["targetPort"] = at(port, "port");
+    }
+  }
+  if (outside) put_text(spec, "externalTrafficPolicy", "Cluster");
+  if (text_at(spec, "type") != "ExternalName") put_text(spec, "internalTrafficPolicy", "Cluster");
+  if (text_at(spec, "type") == "LoadBalancer") put(spec, "allocateLoadBalancerNodePorts", true);
+  put(service, "status", Json{{"loadBalancer", Json::object()}});
+}
+
+}  // namespace
+
+void apply_defaults(const Kind& kind, Json& object, std::string_view random5) {
+  if (!object.is_object()) return;
+  if (kind.custom) {
+    // The schema of a custom kind has hardly a default; only its metadata is decoded and written again by Kubernetes.
+    const Field* metadata = kind.object->find("metadata");
+    if (metadata != nullptr && object.contains("metadata")) normalize(*metadata->object, object["metadata"]);
+    if (kind.kind == "Device" && at(at(object, "spec"), "deviceModelRef").is_object()) put(object["spec"]["deviceModelRef"], "name", "");
+    return;
+  }
+  put(object, "metadata", Json::object());
+  normalize(*kind.object, object);
+  if (!object["metadata"].is_object()) return;
+  if (kind.group.empty()) {
+    if (kind.kind == "Pod") default_pod(object, random5);
+    else if (kind.kind == "Secret") default_secret(object);
+    else if (kind.kind == "Namespace") default_namespace(object);
+    else if (kind.kind == "Node") default_node(object);
+    else if (kind.kind == "Service") default_service(object);
+  } else if (kind.kind == "TokenRequest" && at(object, "spec").is_object()) {
+    put(object["spec"], "expirationSeconds", 3600);
+  }
+}
+
+}  // namespace kubeedge::kube::schema
