@@ -139,7 +139,8 @@ struct SqliteStorage::Impl : std::enable_shared_from_this<SqliteStorage::Impl> {
   void commit(const StorageKey& key, Wish wish, bool added) {
     const std::uint64_t revision = ++issued;
     StorageEvent event{wish.removal ? StorageEvent::Type::kDeleted : added ? StorageEvent::Type::kAdded : StorageEvent::Type::kModified,
-                       {key, revision, wish.make(revision)}};
+                       {key, revision, wish.make(revision)}, {}};
+    if (const StoredObject* before = find(key)) event.previous = before->json;
     std::vector<store::Statement> batch;
     if (wish.removal) {
       batch.push_back({"DELETE FROM objects WHERE resource = ?1 AND ns = ?2 AND name = ?3", {key.resource, key.ns, key.name}});

@@ -66,7 +66,7 @@ class ApiServer {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;   // writes under way hold it, too
 };
 
 }  // namespace kubeedge::kube

@@ -29,6 +29,7 @@ struct StoredObject {
 struct StorageEvent {
   enum class Type { kAdded, kModified, kDeleted } type;
   StoredObject object;          // deleted: last state, revision of the deletion
+  Bytes previous;               // the state before; empty for kAdded: a watch with selectors needs it
 };
 
 // Lives on one executor. Reads see committed state at once; writes answer after commit, in order.

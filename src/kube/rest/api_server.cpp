@@ -1,0 +1,589 @@
+#include "kube/rest/api_server.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/text.h"
+#include "kube/patch/patch.h"
+#include "kube/rest/discovery.h"
+#include "kube/rest/object.h"
+#include "kube/rest/request.h"
+#include "kube/rest/selector.h"
+#include "kube/rest/status.h"
+#include "kube/rest/table.h"
+#include "kube/rest/watch.h"
+#include "kube/schema/openapi.h"
+
+namespace kubeedge::kube {
+
+using namespace rest;
+using schema::Kind;
+
+namespace {
+
+constexpr int kMaxRaces = 5;                            // a patch that lost this many races answers 409
+constexpr std::int64_t kDefaultPodGrace = 30;
+constexpr std::string_view kProtectedNamespaces[] = {"default", "kube-system", "kube-public"};
+
+Json parsed(const StoredObject& object) { return Json::parse(object.json.view(), nullptr, false); }
+
+// One request under way.
+struct Call {
+  ApiRequest request;
+  std::shared_ptr<ApiResponder> responder;
+  const Kind* kind = nullptr;
+  Target target;
+  Query query;
+  Accept accept;
+  std::int64_t now_unix_s = 0;
+
+  StorageKey key() const { return {kind->storage_resource(), target.ns, target.name}; }
+  WriteContext context() const { return {*kind, target.ns, target.name, query.field_validation, now_unix_s}; }
+
+  void reply(int status, const Json& body) const {
+    responder->reply(status, "application/json", Bytes(body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
+  }
+  void fail(const Failure& failure) const { reply(failure.code, failure.status()); }
+
+  void object(int status, const Bytes& json) const {
+    if (!accept.table) return responder->reply(status, "application/json", json);
+    const Json value = Json::parse(json.view(), nullptr, false);
+    reply(status, table(*kind, std::span(&value, 1), accept.table_version, accept.include_object, meta(value, "resourceVersion"), now_unix_s, true));
+  }
+};
+using CallPtr = std::shared_ptr<Call>;
+
+struct DeleteOptions {
+  std::optional<std::int64_t> grace;
+  std::string uid, resource_version;
+  bool dry_run = false;
+};
+
+std::variant<DeleteOptions, Failure> delete_options(const Call& call) {
+  DeleteOptions out;
+  out.dry_run = call.query.dry_run;
+  if (!call.query.grace_period.empty()) {
+    out.grace = base::to_int(call.query.grace_period);
+    if (!out.grace) return bad_request("gracePeriodSeconds: expected a number");
+  }
+  if (call.request.body.empty()) return out;
+  const Json body = Json::parse(call.request.body.view(), nullptr, false);
+  if (!body.is_object()) return bad_request("DeleteOptions: the body is not a JSON object");
+  if (const auto grace = body.find("gracePeriodSeconds"); grace != body.end() && grace->is_number_integer()) out.grace = grace->get<std::int64_t>();
+  if (const auto dry = body.find("dryRun"); dry != body.end() && dry->is_array() && !dry->empty()) out.dry_run = true;
+  if (const auto conditions = body.find("preconditions"); conditions != body.end() && conditions->is_object()) {
+    const auto text = [&](const char* name) {
+      const auto found = conditions->find(name);
+      return found != conditions->end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    out.uid = text("uid");
+    out.resource_version = text("resourceVersion");
+  }
+  if (out.grace && *out.grace < 0) return bad_request("gracePeriodSeconds: must not be negative");
+  return out;
+}
+
+std::string plain_media_type(std::string_view content_type) {
+  std::string type = base::lower(content_type.substr(0, content_type.find(';')));
+  while (!type.empty() && type.back() == ' ') type.pop_back();
+  return type;
+}
+
+}  // namespace
+
+struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
+  Impl(Storage& s, const Clock& c, ApiServerOptions o, ApiServerHooks h) : storage(s), clock(c), options(std::move(o)), hooks(std::move(h)) {}
+
+  Storage& storage;
+  const Clock& clock;
+  ApiServerOptions options;
+  ApiServerHooks hooks;
+  std::map<std::uint64_t, std::unique_ptr<WatchStream>> watches;
+  std::uint64_t next_watch = 0;
+
+  // ---- the door
+
+  void handle(ApiRequest request, std::shared_ptr<ApiResponder> responder) {
+    auto call = std::make_shared<Call>();
+    call->request = std::move(request);
+    call->responder = std::move(responder);
+    call->now_unix_s = clock.unix_ms() / 1000;
+    if (call->request.body.size() > options.max_body_bytes) return call->fail(too_large(options.max_body_bytes));
+    call->accept = parse_accept(call->request.accept);
+    if (call->request.method == "GET" && non_resource(*call)) return;
+
+    Result<std::optional<Target>> target = parse_target(call->request.path);
+    if (!target) return call->fail(target.error().code == Errc::kNotFound ? path_not_found() : bad_request(target.error().message));
+    if (!*target) return call->fail(path_not_found());
+    call->target = std::move(**target);
+    Result<Query> query = parse_query(call->request.query);
+    if (!query) return call->fail(bad_request(query.error().message));
+    call->query = std::move(*query);
+
+    if (call->target.plural.empty()) return discover(*call);
+    call->kind = schema::find(call->target.group, call->target.version, call->target.plural);
+    if (call->kind == nullptr) return call->fail(path_not_found());
+    if (call->kind->namespaced ? call->target.ns.empty() && !call->target.name.empty() : !call->target.ns.empty()) return call->fail(path_not_found());
+    if (!call->accept.json) return call->fail({406, "NotAcceptable", "only the following media types are accepted: application/json", Json()});
+    dispatch(call);
+  }
+
+  // Paths that name no kind. Returns whether it answered.
+  bool non_resource(const Call& call) {
+    std::string path = call.request.path;
+    while (path.size() > 1 && path.back() == '/') path.pop_back();
+    if (path == "/healthz" || path == "/livez" || path == "/readyz") {
+      call.responder->reply(200, "text/plain", "ok");
+    } else if (!allowed(call, "get", "")) {
+      return true;
+    } else if (path == "/version") {
+      call.reply(200, version_info(options.git_version));
+    } else if (path == "/api") {
+      call.reply(200, api_versions());
+    } else if (path == "/apis") {
+      call.reply(200, api_group_list());
+    } else if (path == "/openapi/v2") {
+      if (call.accept.openapi_protobuf) {
+        call.responder->reply(200, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Bytes(schema::openapi_v2_protobuf(options.git_version)));
+      } else {
+        call.responder->reply(200, "application/json", Bytes(schema::openapi_v2_json(options.git_version)));
+      }
+    } else if (path == "/") {
+      call.reply(200, {{"paths", {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/readyz", "/version"}}});
+    } else if (const auto parts = base::split(path, '/'); parts.size() == 3 && parts[1] == "apis") {
+      const auto group = api_group(parts[2]);
+      group ? call.reply(200, *group) : call.fail(path_not_found());
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void discover(const Call& call) {
+    if (call.request.method != "GET") return call.fail(method_not_allowed("discovery is read by GET"));
+    if (!allowed(call, "get", "")) return;
+    const auto list = api_resource_list(call.target.group, call.target.version);
+    list ? call.reply(200, *list) : call.fail(path_not_found());
+  }
+
+  // Asks the authorizer; answers 403 where it says no.
+  bool allowed(const Call& call, const std::string& verb, const std::string& resource) {
+    std::string why;
+    if (hooks.authorize(call.request.user, verb, resource, call.target.subresource, call.target.ns, call.target.name, why)) return true;
+    const std::string scope = call.target.ns.empty() ? "at the cluster scope" : fmt::format("in the namespace \"{}\"", call.target.ns);
+    std::string message = resource.empty()
+                              ? fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", call.request.user.name, verb, call.request.path)
+                              : fmt::format("{}{} is forbidden: User \"{}\" cannot {} resource \"{}{}\" in API group \"{}\" {}", qualified(*call.kind),
+                                            call.target.name.empty() ? "" : " \"" + call.target.name + "\"", call.request.user.name, verb, resource,
+                                            call.target.subresource.empty() ? "" : "/" + call.target.subresource, call.target.group, scope);
+    if (!why.empty()) message += ": " + why;
+    call.fail(forbidden(message));
+    return false;
+  }
+
+  void dispatch(const CallPtr& call) {
+    const std::string& method = call->request.method;
+    const std::string& sub = call->target.subresource;
+    const bool named = !call->target.name.empty();
+    const Kind& kind = *call->kind;
+    std::string verb = method == "GET" || method == "HEAD" ? (call->query.watch ? "watch" : named ? "get" : "list")
+                       : method == "POST"                  ? "create"
+                       : method == "PUT"                   ? "update"
+                       : method == "PATCH"                 ? "patch"
+                       : method == "DELETE"                ? (named ? "delete" : "deletecollection")
+                                                           : "";
+    if (verb.empty()) return call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
+    if (!allowed(*call, verb, std::string(kind.plural))) return;
+
+    const bool core = kind.group.empty();
+    if (core && kind.kind == "Pod" && sub == "binding" && verb == "create") return bind(call);
+    if (core && kind.kind == "ServiceAccount" && sub == "token" && verb == "create") return issue_token(call);
+    if (core && kind.kind == "Pod" && (sub == "log" || sub == "exec" || sub == "attach" || sub == "portforward" || sub == "proxy")) {
+      return call->fail({501, "NotImplemented", fmt::format("pods/{} is not there yet: read the log on the node, under /var/log/pods", sub), Json()});
+    }
+    if (!sub.empty() && !(sub == "status" && kind.status)) return call->fail(path_not_found());
+
+    if (verb == "get") return get(call);
+    if (verb == "list") return list(call);
+    if (verb == "watch") return watch(call);
+    if (verb == "create" && !named) return create(call);
+    if (verb == "update" && named) return update(call);
+    if (verb == "patch" && named) return patch(call);
+    if (verb == "delete" && sub.empty()) return remove(call);
+    if (verb == "deletecollection") return remove_collection(call);
+    call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
+  }
+
+  // ---- reads
+
+  void get(const CallPtr& call) {
+    const auto found = storage.get(call->key());
+    if (!found) return call->fail(not_found(*call->kind, call->target.name));
+    call->object(200, found->json);
+  }
+
+  struct Selectors {
+    LabelSelector labels;
+    FieldSelector fields;
+    bool empty() const { return labels.empty() && fields.empty(); }
+    bool matches(const Json& object) const { return labels.matches(object) && fields.matches(object); }
+  };
+
+  std::variant<Selectors, Failure> selectors(const Call& call) {
+    Result<LabelSelector> labels = LabelSelector::parse(call.query.label_selector);
+    if (!labels) return bad_request(labels.error().message);
+    Result<FieldSelector> fields = FieldSelector::parse(*call.kind, call.query.field_selector);
+    if (!fields) return bad_request(fields.error().message);
+    return Selectors{std::move(*labels), std::move(*fields)};
+  }
+
+  void list(const CallPtr& call) {
+    auto chosen = selectors(*call);
+    if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
+    const Selectors& wanted = std::get<Selectors>(chosen);
+    const std::string revision = std::to_string(storage.revision());
+    const std::vector<StoredObject> objects = storage.list(call->kind->storage_resource(), call->target.ns);
+    if (call->accept.table) {
+      std::vector<Json> rows;
+      for (const StoredObject& object : objects)
+        if (Json value = parsed(object); !value.is_discarded() && wanted.matches(value)) rows.push_back(std::move(value));
+      return call->reply(200, table(*call->kind, rows, call->accept.table_version, call->accept.include_object, revision, call->now_unix_s, true));
+    }
+    // Objects are relayed as they are stored; they are parsed only where a selector must look inside.
+    std::string body = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)", call->kind->kind, call->kind->api_version(), revision);
+    bool first = true;
+    for (const StoredObject& object : objects) {
+      if (!wanted.empty() && !wanted.matches(parsed(object))) continue;
+      if (!first) body += ',';
+      first = false;
+      body += object.json.view();
+    }
+    body += "]}\n";
+    call->responder->reply(200, "application/json", Bytes(std::move(body)));
+  }
+
+  void watch(const CallPtr& call) {
+    auto chosen = selectors(*call);
+    if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
+    if (watches.size() >= options.max_watches) return call->fail({429, "TooManyRequests", fmt::format("there are {} watches already", watches.size()), Json()});
+    Selectors& wanted = std::get<Selectors>(chosen);
+    if (!call->target.name.empty()) {
+      Result<FieldSelector> one = FieldSelector::parse(*call->kind, "metadata.name=" + call->target.name);
+      if (!one) return call->fail(bad_request(one.error().message));
+      wanted.fields = std::move(*one);
+    }
+    WatchOptions watch_options;
+    watch_options.kind = call->kind;
+    watch_options.ns = call->target.ns;
+    watch_options.labels = std::move(wanted.labels);
+    watch_options.fields = std::move(wanted.fields);
+    watch_options.accept = call->accept;
+    watch_options.after = static_cast<std::uint64_t>(base::to_int(call->query.resource_version).value_or(0));
+    watch_options.initial = watch_options.after == 0 || call->query.send_initial_events;
+    watch_options.initial_bookmark = call->query.send_initial_events && call->query.bookmarks;
+    auto stream = std::make_unique<WatchStream>(storage, clock, std::move(watch_options), call->responder);
+    if (!stream->start()) return;
+    const std::uint64_t id = ++next_watch;
+    watches[id] = std::move(stream);
+    call->responder->on_closed([weak = weak_from_this(), id] {
+      if (const auto self = weak.lock()) self->watches.erase(id);
+    });
+  }
+
+  // ---- writes
+
+  void create(const CallPtr& call) {
+    if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
+    Outcome decoded = decode_object(call->context(), call->request.body.view());
+    if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
+    Outcome prepared = prepare_create(call->context(), std::get<Json>(std::move(decoded)), hooks.new_uid(), hooks.random_suffix());
+    if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
+    const Json object = std::get<Json>(std::move(prepared));
+    if (const auto failure = admit_create(*call, object)) return call->fail(*failure);
+    call->target.name = meta(object, "name");
+    if (call->query.dry_run) {
+      if (storage.get(call->key())) return call->fail(already_exists(*call->kind, call->target.name));
+      return call->object(201, Bytes(object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    }
+    storage.put(call->key(), 0, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); }, [call](Result<StoredObject> stored) {
+      if (stored) return call->object(201, stored->json);
+      call->fail(stored.error().code == Errc::kAlreadyExists ? already_exists(*call->kind, call->target.name) : internal(stored.error().message));
+    });
+  }
+
+  static Failure json_only(const std::string& type) {
+    return unsupported_media_type(fmt::format("the body of the request was in an unknown format ({}) - accepted media types include: application/json", type.substr(0, 80)));
+  }
+
+  // What depends on other objects: the namespace, a pod's service account.
+  std::optional<Failure> admit_create(const Call& call, const Json& object) const {
+    if (!call.kind->namespaced) return std::nullopt;
+    const Kind* namespaces = schema::find("", "v1", "namespaces");
+    const auto ns = storage.get({namespaces->storage_resource(), "", call.target.ns});
+    if (!ns) return not_found(*namespaces, call.target.ns);
+    const std::string name = meta(object, "name");
+    if (terminating(parsed(*ns))) {
+      return forbidden(fmt::format("{} \"{}\" is forbidden: unable to create new content in namespace {} because it is being terminated", qualified(*call.kind), name, call.target.ns));
+    }
+    if (call.kind->group.empty() && call.kind->kind == "Pod") {
+      const std::string account = object.value("/spec/serviceAccountName"_json_pointer, "default");
+      if (!storage.get({"core/serviceaccounts", call.target.ns, account})) {
+        return forbidden(fmt::format("pods \"{}\" is forbidden: error looking up service account {}/{}: serviceaccount \"{}\" not found", name, call.target.ns, account, account));
+      }
+    }
+    return std::nullopt;
+  }
+
+  void update(const CallPtr& call) {
+    if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
+    Outcome decoded = decode_object(call->context(), call->request.body.view());
+    if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
+    modify(call, [next = std::get<Json>(std::move(decoded))](const Json&) -> Outcome { return next; });
+  }
+
+  void patch(const CallPtr& call) {
+    const std::string type = plain_media_type(call->request.content_type);
+    const bool strategic = type == "application/strategic-merge-patch+json";
+    if (type == "application/apply-patch+yaml") return call->fail(unsupported_media_type("server-side apply is not there yet: use kubectl apply without --server-side"));
+    if (type != "application/json-patch+json" && type != "application/merge-patch+json" && !(strategic && !call->kind->custom)) {
+      return call->fail(unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+                                               "application/merge-patch+json" + std::string(call->kind->custom ? "" : ", application/strategic-merge-patch+json")));
+    }
+    Json body = Json::parse(call->request.body.view(), nullptr, false);
+    if (body.is_discarded()) return call->fail(bad_request("the patch is not valid JSON"));
+    if (type != "application/json-patch+json" && !body.is_object()) return call->fail(bad_request("the patch is not a JSON object"));
+    modify(call, [call, type, strategic, body = std::move(body)](const Json& current) -> Outcome {
+      Result<Json> next = strategic ? patch::strategic_merge(current, body, call->kind->object)
+                          : type == "application/merge-patch+json" ? Result<Json>(patch::merge_patch(current, body))
+                                                                   : patch::json_patch(current, body);
+      if (!next) return Failure{422, "Invalid", "the server rejected our request due to an error in our request: " + next.error().message, Json()};
+      const std::vector<std::string> unknown = schema::prune_unknown(*call->kind, *next);
+      if (!unknown.empty() && call->query.field_validation == "Strict") return bad_request(fmt::format("strict decoding error: {}", fmt::join(unknown, ", ")));
+      return std::move(*next);
+    });
+  }
+
+  using Change = std::function<Outcome(const Json& current)>;
+
+  // Reads, changes, writes; reads again when another writer came in between.
+  void modify(const CallPtr& call, Change change, int races = 0) {
+    const auto found = storage.get(call->key());
+    if (!found) return call->fail(not_found(*call->kind, call->target.name));
+    const Json current = parsed(*found);
+    Outcome changed = change(current);
+    if (const auto* failure = std::get_if<Failure>(&changed)) return call->fail(*failure);
+    Outcome prepared = prepare_update(call->context(), current, std::get<Json>(std::move(changed)), call->target.subresource);
+    if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
+    const Json object = std::get<Json>(std::move(prepared));
+    if (object == current) return call->object(200, found->json);  // nothing to write, as Kubernetes does
+    if (call->query.dry_run) return call->object(200, Bytes(object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    const auto make = [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); };
+    const auto done = [self = shared_from_this(), call, change, races, object](Result<StoredObject> stored) {
+      if (stored) return call->object(200, stored->json);
+      const Errc code = stored.error().code;
+      if (code == Errc::kConflict && races < kMaxRaces) return self->modify(call, change, races + 1);
+      call->fail(code == Errc::kConflict   ? modified(*call->kind, call->target.name)
+                 : code == Errc::kNotFound ? not_found(*call->kind, call->target.name)
+                                           : internal(stored.error().message));
+    };
+    // The last finalizer of a deleted object is gone: now it may go, too.
+    if (terminating(object) && has_finalizers(current) && !has_finalizers(object) && object["metadata"].value("deletionGracePeriodSeconds", 0) == 0) {
+      storage.remove(call->key(), found->revision, make, [self = shared_from_this(), done, call, object](Result<StoredObject> stored) {
+        const bool gone = stored.ok();
+        done(std::move(stored));
+        if (gone) self->after_removal(*call->kind, object);
+      });
+      return;
+    }
+    storage.put(call->key(), found->revision, make, done);
+  }
+
+  void bind(const CallPtr& call) {
+    const Json body = Json::parse(call->request.body.view(), nullptr, false);
+    const std::string node = body.is_object() && body.contains("target") && body["target"].is_object() && body["target"].contains("name") && body["target"]["name"].is_string()
+                                 ? body["target"]["name"].get<std::string>() : "";
+    if (node.empty()) return call->fail(bad_request("Binding: target.name: Required value"));
+    bind_to(call, node, 0);
+  }
+
+  void bind_to(const CallPtr& call, const std::string& node, int races) {
+    const auto found = storage.get(call->key());
+    if (!found) return call->fail(not_found(*call->kind, call->target.name));
+    Json pod = parsed(*found);
+    if (const std::string assigned = pod.value("/spec/nodeName"_json_pointer, ""); !assigned.empty()) {
+      return call->fail(conflict(*call->kind, call->target.name, fmt::format("pod {} is already assigned to node \"{}\"", call->target.name, assigned)));
+    }
+    if (terminating(pod)) return call->fail(conflict(*call->kind, call->target.name, fmt::format("pod {} is being deleted, cannot be assigned to a host", call->target.name)));
+    pod["spec"]["nodeName"] = node;
+    Json scheduled = {{"type", "PodScheduled"}, {"status", "True"}, {"lastProbeTime", nullptr}, {"lastTransitionTime", base::rfc3339(call->now_unix_s)}};
+    Json& conditions = pod["status"]["conditions"];
+    if (!conditions.is_array()) conditions = Json::array();
+    conditions.erase(std::remove_if(conditions.begin(), conditions.end(), [](const Json& c) { return c.is_object() && c.value("type", "") == "PodScheduled"; }), conditions.end());
+    conditions.push_back(std::move(scheduled));
+    storage.put(call->key(), found->revision, [pod](std::uint64_t revision) { return Bytes(with_revision(pod, revision)); },
+                [self = shared_from_this(), call, node, races](Result<StoredObject> stored) {
+                  if (stored) return call->reply(201, {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Json::object()}, {"status", "Success"}, {"code", 201}});
+                  if (stored.error().code == Errc::kConflict && races < kMaxRaces) return self->bind_to(call, node, races + 1);
+                  call->fail(internal(stored.error().message));
+                });
+  }
+
+  void issue_token(const CallPtr& call) {
+    const auto account = storage.get(call->key());
+    if (!account) return call->fail(not_found(*call->kind, call->target.name));
+    Result<Bytes> token = hooks.issue_token(call->target.ns, call->target.name, account->json, call->request.body);
+    if (!token) return call->fail(token.error().code == Errc::kInvalidArgument ? bad_request(token.error().message) : internal(token.error().message));
+    call->responder->reply(201, "application/json", *token);
+  }
+
+  // ---- deletion
+
+  void remove(const CallPtr& call) {
+    auto parsed_options = delete_options(*call);
+    if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
+    const Kind& kind = *call->kind;
+    const std::string name = call->target.name;
+    if (kind.group.empty() && kind.kind == "Namespace" && std::find(std::begin(kProtectedNamespaces), std::end(kProtectedNamespaces), name) != std::end(kProtectedNamespaces)) {
+      return call->fail(forbidden(fmt::format("namespaces \"{}\" is forbidden: this namespace may not be deleted", name)));
+    }
+    remove_one(kind, call->key(), std::get<DeleteOptions>(parsed_options), [call](std::variant<Removed, Failure> outcome) {
+      if (const auto* failure = std::get_if<Failure>(&outcome)) return call->fail(*failure);
+      const auto& removed = std::get<Removed>(outcome);
+      const bool pod = call->kind->group.empty() && call->kind->kind == "Pod";
+      if (removed.gone && !pod) return call->reply(200, success(*call->kind, call->target.name, meta(removed.object, "uid")));
+      call->object(200, Bytes(removed.object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    });
+  }
+
+  void remove_collection(const CallPtr& call) {
+    auto chosen = selectors(*call);
+    if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
+    auto parsed_options = delete_options(*call);
+    if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
+    Json items = Json::array();
+    for (const StoredObject& object : storage.list(call->kind->storage_resource(), call->target.ns)) {
+      Json value = parsed(object);
+      if (!std::get<Selectors>(chosen).matches(value)) continue;
+      items.push_back(std::move(value));
+      remove_one(*call->kind, object.key, std::get<DeleteOptions>(parsed_options), [](const std::variant<Removed, Failure>&) {});
+    }
+    call->reply(200, {{"kind", std::string(call->kind->kind) + "List"}, {"apiVersion", call->kind->api_version()},
+                      {"metadata", {{"resourceVersion", std::to_string(storage.revision())}}}, {"items", items}});
+  }
+
+  struct Removed {
+    Json object;
+    bool gone;      // false: marked, and removed once its node or its finalizers agree
+  };
+  using RemoveDone = std::function<void(std::variant<Removed, Failure>)>;
+
+  // Seconds until a pod may be removed without its node's word.
+  static std::int64_t pod_grace(const Json& pod, const DeleteOptions& wanted) {
+    if (pod.value("/spec/nodeName"_json_pointer, "").empty()) return 0;
+    const std::string phase = pod.value("/status/phase"_json_pointer, "");
+    if (phase == "Succeeded" || phase == "Failed") return 0;
+    return wanted.grace.value_or(pod.value("/spec/terminationGracePeriodSeconds"_json_pointer, kDefaultPodGrace));
+  }
+
+  void remove_one(const Kind& kind, const StorageKey& key, const DeleteOptions& wanted, RemoveDone done, int races = 0) {
+    const auto found = storage.get(key);
+    if (!found) return done(not_found(kind, key.name));
+    Json object = parsed(*found);
+    if (!wanted.uid.empty() && wanted.uid != meta(object, "uid")) {
+      return done(conflict(kind, key.name, fmt::format("Precondition failed: UID in precondition: {}, UID in object meta: {}", wanted.uid, meta(object, "uid"))));
+    }
+    if (!wanted.resource_version.empty() && wanted.resource_version != meta(object, "resourceVersion")) {
+      return done(conflict(kind, key.name, fmt::format("Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {}", wanted.resource_version,
+                                                       meta(object, "resourceVersion"))));
+    }
+    const bool core = kind.group.empty();
+    const bool is_namespace = core && kind.kind == "Namespace";
+    const std::int64_t grace = core && kind.kind == "Pod" ? pod_grace(object, wanted) : 0;
+    const bool gone = grace == 0 && !is_namespace && !has_finalizers(object);
+    if (wanted.dry_run) return done(Removed{std::move(object), gone});
+
+    const auto again = [self = shared_from_this(), &kind, key, wanted, done, races](const Error& error) {
+      if (error.code == Errc::kConflict && races < kMaxRaces) return self->remove_one(kind, key, wanted, done, races + 1);
+      done(error.code == Errc::kNotFound ? not_found(kind, key.name) : error.code == Errc::kConflict ? modified(kind, key.name) : internal(error.message));
+    };
+    if (gone) {
+      storage.remove(key, found->revision, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); },
+                     [self = shared_from_this(), &kind, object, done, again](Result<StoredObject> stored) {
+                       if (!stored) return again(stored.error());
+                       done(Removed{parsed(*stored), true});
+                       self->after_removal(kind, object);
+                     });
+      return;
+    }
+    // Marked. A second request may only shorten the time that is left.
+    Json& metadata = object["metadata"];
+    if (terminating(object) && metadata.value("deletionGracePeriodSeconds", std::int64_t{0}) <= grace) {
+      if (is_namespace) empty_namespace(key.name);
+      return done(Removed{std::move(object), false});
+    }
+    metadata["deletionTimestamp"] = base::rfc3339(clock.unix_ms() / 1000 + grace);
+    metadata["deletionGracePeriodSeconds"] = grace;
+    if (is_namespace) {
+      metadata.erase("deletionGracePeriodSeconds");
+      object["status"]["phase"] = "Terminating";
+    }
+    storage.put(key, found->revision, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); },
+                [self = shared_from_this(), is_namespace, key, done, again](Result<StoredObject> stored) {
+                  if (!stored) return again(stored.error());
+                  done(Removed{parsed(*stored), false});
+                  if (is_namespace) self->empty_namespace(key.name);
+                });
+  }
+
+  // Deletes all that lives in a terminating namespace; the namespace goes with the last of it.
+  void empty_namespace(const std::string& ns) {
+    DeleteOptions wanted;
+    for (const Kind& kind : schema::kinds()) {
+      if (!kind.namespaced) continue;
+      for (const StoredObject& object : storage.list(kind.storage_resource(), ns)) remove_one(kind, object.key, wanted, [](const std::variant<Removed, Failure>&) {});
+    }
+    finish_namespace(ns);
+  }
+
+  void finish_namespace(const std::string& ns) {
+    const StorageKey key{"core/namespaces", "", ns};
+    const auto found = storage.get(key);
+    if (!found) return;
+    const Json object = parsed(*found);
+    if (!terminating(object)) return;
+    for (const Kind& kind : schema::kinds())
+      if (kind.namespaced && !storage.list(kind.storage_resource(), ns).empty()) return;
+    storage.remove(key, found->revision, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); }, [](const Result<StoredObject>&) {});
+  }
+
+  // What an object owned goes with it; a namespace may have been waiting for it.
+  void after_removal(const Kind& kind, const Json& object) {
+    const std::string uid = meta(object, "uid");
+    const std::string ns = meta(object, "namespace");
+    for (const Kind& other : schema::kinds()) {
+      if (kind.namespaced && !other.namespaced) continue;
+      for (const StoredObject& candidate : storage.list(other.storage_resource(), ns)) {
+        if (candidate.json.view().find(uid) == std::string_view::npos) continue;
+        const Json dependent = parsed(candidate);
+        const Json owners = dependent.value("/metadata/ownerReferences"_json_pointer, Json::array());
+        // Only its last owner takes it along.
+        if (!owners.is_array() || owners.size() != 1 || !owners[0].is_object() || owners[0].value("uid", "") != uid) continue;
+        remove_one(other, candidate.key, DeleteOptions{}, [](const std::variant<Removed, Failure>&) {});
+      }
+    }
+    if (kind.namespaced) finish_namespace(ns);
+  }
+};
+
+ApiServer::ApiServer(Storage& storage, const Clock& clock, ApiServerOptions options, ApiServerHooks hooks)
+    : impl_(std::make_shared<Impl>(storage, clock, std::move(options), std::move(hooks))) {
+  // A namespace whose deletion a restart interrupted.
+  for (const StoredObject& ns : storage.list("core/namespaces", ""))
+    if (terminating(parsed(ns))) impl_->empty_namespace(ns.key.name);
+}
+
+ApiServer::~ApiServer() { impl_->watches.clear(); }
+
+void ApiServer::handle(ApiRequest request, std::shared_ptr<ApiResponder> responder) { impl_->handle(std::move(request), std::move(responder)); }
+
+}  // namespace kubeedge::kube

@@ -1,0 +1,68 @@
+#include "kube/rest/watch.h"
+
+#include "base/text.h"
+#include "kube/rest/status.h"
+#include "kube/rest/table.h"
+
+namespace kubeedge::kube::rest {
+
+WatchStream::WatchStream(Storage& storage, const Clock& clock, WatchOptions options, std::shared_ptr<ApiResponder> responder)
+    : storage_(storage), clock_(clock), options_(std::move(options)), responder_(std::move(responder)) {}
+
+bool WatchStream::start() {
+  responder_->begin_stream("application/json");
+  const std::string resource = options_.kind->storage_resource();
+  if (options_.initial) {
+    options_.after = storage_.revision();
+    for (const StoredObject& object : storage_.list(resource, options_.ns)) {
+      const Json parsed = Json::parse(object.json.view(), nullptr, false);
+      if (!parsed.is_discarded() && selected(parsed)) emit("ADDED", object.json, &parsed);
+    }
+    if (options_.initial_bookmark) {
+      const Json mark = {{"kind", std::string(options_.kind->kind)},
+                         {"apiVersion", options_.kind->api_version()},
+                         {"metadata", {{"resourceVersion", std::to_string(options_.after)}, {"creationTimestamp", nullptr}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}};
+      responder_->stream(Bytes(R"({"type":"BOOKMARK","object":)" + mark.dump() + "}\n"));
+    }
+  }
+  bool too_old = false;
+  subscription_ = storage_.subscribe(resource, options_.after, [this](const StorageEvent& event) { on_event(event); }, too_old);
+  if (too_old) {
+    const Json gone = expired(fmt::format("too old resource version: {} ({})", options_.after, storage_.revision())).status();
+    responder_->stream(Bytes(R"({"type":"ERROR","object":)" + gone.dump() + "}\n"));
+    responder_->end_stream();
+    return false;
+  }
+  return true;
+}
+
+void WatchStream::on_event(const StorageEvent& event) {
+  if (!options_.ns.empty() && event.object.key.ns != options_.ns) return;
+  const char* type = event.type == StorageEvent::Type::kAdded ? "ADDED" : event.type == StorageEvent::Type::kModified ? "MODIFIED" : "DELETED";
+  if (options_.labels.empty() && options_.fields.empty() && !options_.accept.table) return emit(type, event.object.json, nullptr);
+
+  const Json now = Json::parse(event.object.json.view(), nullptr, false);
+  if (now.is_discarded()) return;
+  const Json before = event.previous.empty() ? Json() : Json::parse(event.previous.view(), nullptr, false);
+  const bool was = before.is_object() && selected(before);
+  const bool is = event.type != StorageEvent::Type::kDeleted && selected(now);
+  // An object that leaves the selection is deleted for this watcher, one that enters it is new.
+  if (is) return emit(was ? "MODIFIED" : "ADDED", event.object.json, &now);
+  if (was) emit("DELETED", event.object.json, &now);
+}
+
+void WatchStream::emit(const char* type, const Bytes& object, const Json* parsed) {
+  if (options_.accept.table && parsed != nullptr) {
+    const std::string now_version = parsed->value("/metadata/resourceVersion"_json_pointer, "");
+    const Json view = table(*options_.kind, std::span(parsed, 1), options_.accept.table_version, options_.accept.include_object, now_version, clock_.unix_ms() / 1000, !columns_sent_);
+    columns_sent_ = true;
+    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, view.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n"));
+    return;
+  }
+  std::string line = fmt::format(R"({{"type":"{}","object":)", type);
+  line += object.view();
+  line += "}\n";
+  responder_->stream(Bytes(std::move(line)));
+}
+
+}  // namespace kubeedge::kube::rest
