@@ -12,6 +12,8 @@
 namespace kubeedge {
 inline namespace v0 {
 
+class PodRuntimeFactory;
+
 // Text that is never logged or printed.
 class Secret {
  public:
@@ -56,7 +58,7 @@ struct EdgeOptions {
   std::string node_labels_json;           // extra labels, JSON object or ""
 
   // The pod runtime, made by kubeedge-edged's cri_pod_runtime(); absent = the node says pods: 0 and is tainted.
-  std::shared_ptr<class PodRuntimeFactory> pods;
+  std::shared_ptr<PodRuntimeFactory> pods;
 };
 
 // Lives on the runtime's executor. create() reads the store and binds nothing; start() connects.
@@ -72,6 +74,10 @@ class Edge {
 
   // `failed`: a permanent error (token, certificate) that no retry mends; the edge goes on with what it has.
   void on_failure(unique_function<void(Error)> handler);
+  // Once, when the cloud knows the node and has taken its first status.
+  void on_ready(unique_function<void()> handler);
+  // The name in use: EdgeOptions::node_name, or the host's.
+  const std::string& node_name() const;
   void start();
   // Ends connections and timers; after `done` it may be destroyed. Running containers stay.
   void stop(unique_function<void()> done);

@@ -1,0 +1,234 @@
+// The wiring of one edge: who knows whom, in which order it starts and ends.
+#include <kubeedge/edge.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "base/text.h"
+#include "edge/bus/event_bus.h"
+#include "edge/bus/paho_transport.h"
+#include "edge/hub/edge_hub.h"
+#include "edge/meta/meta_manager.h"
+#include "edge/node/node_agent.h"
+#include "edge/ports/pod_runtime.h"
+#include "edge/twin/device_twin.h"
+#include "runtime/timer.h"
+#include "store/store.h"
+
+namespace kubeedge {
+inline namespace v0 {
+namespace {
+
+constexpr std::size_t kMaxNodeName = 253;
+constexpr std::size_t kMaxTokenFile = 64 * 1024;
+
+// Kubernetes' rule for node names: a DNS-1123 subdomain.
+bool is_node_name(const std::string& name) {
+  if (name.empty() || name.size() > kMaxNodeName) return false;
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const bool edge_of_label = i == 0 || i + 1 == name.size() || name[i - 1] == '.' || name[i + 1] == '.';
+    if (!alnum(name[i]) && (edge_of_label || (name[i] != '-' && name[i] != '.'))) return false;
+  }
+  return true;
+}
+
+Result<std::string> usable_node_name(const std::string& wanted) {
+  std::string name = wanted;
+  if (name.empty()) {
+    char host[256] = {};
+    if (gethostname(host, sizeof host - 1) != 0) return base::error(Errc::kInvalidArgument, "no node name was given and the host has none");
+    name = host;
+  }
+  const std::string lowered = base::lower(name);
+  if (!is_node_name(lowered)) {
+    return base::error(Errc::kInvalidArgument,
+                       "node name \"{}\": a name has at most {} characters, lower-case letters, digits, '-' and '.', and starts and ends with a letter or digit (set --node-name)",
+                       name.substr(0, 80), kMaxNodeName);
+  }
+  return lowered;
+}
+
+Result<void> make_folder(const std::string& path) {
+  std::string part;
+  for (const std::string& name : base::split(path, '/')) {
+    part += name + "/";
+    if (name.empty()) continue;
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return base::error(Errc::kIo, "{}: {}", part, std::strerror(errno));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Secret> Secret::from_file(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return base::error(Errc::kIo, "{}: {}", path, std::strerror(errno));
+  std::string text(kMaxTokenFile, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  if (text.empty()) return base::error(Errc::kInvalidArgument, "{}: the file is empty", path);
+  return Secret(std::move(text));
+}
+
+struct Edge::Impl {
+  Impl(const Runtime& r, EdgeOptions o) : runtime(r), options(std::move(o)) {}
+
+  // Ends from the top down; each part is gone before those that it points to.
+  ~Impl() {
+    if (hub) hub->stop();
+    if (bus) bus->stop();
+    if (twin) twin->set_output(nullptr);
+    if (meta) {
+      meta->set_pod_sink(nullptr);
+      meta->set_device_sink(nullptr);
+      meta->set_link(nullptr);
+    }
+  }
+
+  Runtime runtime;
+  EdgeOptions options;
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<edge::MetaManager> meta;
+  std::unique_ptr<edge::HubClient> hub;
+  std::unique_ptr<edge::DeviceTwin> twin;
+  std::unique_ptr<edge::MqttTransport> mqtt;
+  std::unique_ptr<edge::EventBus> bus;
+  std::unique_ptr<PodRuntime> pods;
+  std::unique_ptr<edge::NodeAgent> node;
+
+  edge::RuntimeState runtime_state() const {
+    edge::RuntimeState state;
+    if (!pods) return state;
+    state.present = true;
+    state.ready = pods->ready(state.why);
+    state.version = pods->runtime_version();
+    state.max_pods = pods->max_pods();
+    return state;
+  }
+
+  Result<void> create();
+};
+
+Result<void> Edge::Impl::create() {
+  auto name = usable_node_name(options.node_name);
+  if (!name) return std::move(name).error();
+  options.node_name = *name;
+  if (Result<void> made = make_folder(options.data_dir); !made) return std::move(made).error().in("data_dir");
+
+  edge::JoinOptions join;
+  join.node = NodeId(options.node_name);
+  join.token = options.token.reveal();
+  const auto file = [&](const std::string& given, const char* otherwise) { return given.empty() ? options.data_dir + "/pki/" + otherwise : given; };
+  join.ca_file = file(options.ca_file, "rootCA.crt");
+  join.certificate_file = file(options.certificate_file, "server.crt");
+  join.private_key_file = file(options.private_key_file, "server.key");
+  const auto endpoint = [&](const std::string& server, std::uint16_t port) -> Result<net::Endpoint> {
+    if (!server.empty()) return net::parse_endpoint(server);
+    if (options.cloud.empty()) return base::error(Errc::kInvalidArgument, "no cloud address was given");
+    return net::Endpoint{options.cloud, port};
+  };
+  auto join_server = endpoint(options.join_server, options.join_port);
+  if (!join_server) return std::move(join_server).error();
+  join.server = *join_server;
+  auto hub_server = endpoint(options.hub_server, options.hub_port);
+  if (!hub_server) return std::move(hub_server).error();
+
+  const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema());
+  auto opened = store::Store::open(runtime, options.data_dir + "/edgecore.db", schema);
+  if (!opened) return std::move(opened).error();
+  store = std::move(*opened);
+
+  auto manager = edge::MetaManager::create(runtime, *store, join.node);
+  if (!manager) return std::move(manager).error();
+  meta = std::move(*manager);
+
+  edge::HubOptions hub_options;
+  hub_options.join = std::move(join);
+  hub_options.server = *hub_server;
+  hub_options.project_id = options.project_id;
+  hub_options.store_id = meta->store_id();
+  hub_options.heartbeat = Milliseconds{options.heartbeat_s * 1000};
+  hub = std::make_unique<edge::HubClient>(runtime, std::move(hub_options));
+
+  auto engine = edge::DeviceTwin::create(runtime, *store, *hub, {NodeId(options.node_name), false});
+  if (!engine) return std::move(engine).error();
+  twin = std::move(*engine);
+  if (options.mqtt_enabled) {
+    mqtt = edge::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
+    bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *hub, *twin, NodeId(options.node_name));
+    twin->set_output(bus.get());
+    hub->set_bus_sink(bus.get());
+  }
+  if (options.pods) pods = options.pods->create(runtime, *meta, options.node_name, options.node_ip);
+
+  edge::NodeOptions node_options;
+  node_options.identity.name = options.node_name;
+  node_options.identity.address = options.node_ip;
+  if (!options.node_labels_json.empty()) {
+    node_options.identity.labels = nlohmann::json::parse(options.node_labels_json, nullptr, false);
+    if (!node_options.identity.labels.is_object()) return base::error(Errc::kInvalidArgument, "node_labels_json is not a JSON object");
+  }
+  node_options.data_dir = options.data_dir;
+  node_options.status_update = Milliseconds{options.node_status_update_s * 1000};
+  node_options.status_report = Milliseconds{options.node_status_report_s * 1000};
+  node_options.lease_duration_s = options.lease_duration_s;
+  node = std::make_unique<edge::NodeAgent>(runtime, *meta, std::move(node_options), [this] { return runtime_state(); }, [this] { return hub->local_ip(); });
+
+  meta->set_link(hub.get());
+  meta->set_device_sink(twin.get());
+  if (pods) meta->set_pod_sink(pods.get());
+  hub->set_meta_sink(meta.get());
+  hub->set_twin_sink(twin.get());
+  hub->add_observer(twin.get());
+  hub->add_observer(node.get());
+  return {};
+}
+
+Result<Edge> Edge::create(const Runtime& runtime, EdgeOptions options) {
+  auto impl = std::make_unique<Impl>(runtime, std::move(options));
+  if (Result<void> created = impl->create(); !created) return std::move(created).error();
+  return Edge(std::move(impl));
+}
+
+Edge::Edge(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Edge::Edge(Edge&&) noexcept = default;
+Edge& Edge::operator=(Edge&&) noexcept = default;
+Edge::~Edge() = default;
+
+EdgeHub& Edge::hub() { return *impl_->hub; }
+Twin& Edge::twin() { return *impl_->twin; }
+void Edge::on_failure(unique_function<void(Error)> handler) { impl_->hub->on_failure(std::move(handler)); }
+void Edge::on_ready(unique_function<void()> handler) { impl_->node->on_ready(std::move(handler)); }
+const std::string& Edge::node_name() const { return impl_->options.node_name; }
+
+void Edge::start() {
+  // What is stored first: pods and twins come back before, and without, the cloud.
+  if (impl_->pods) impl_->pods->start();
+  impl_->meta->start();
+  if (impl_->bus) {
+    if (Result<void> started = impl_->bus->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
+  }
+  impl_->twin->start();
+  impl_->hub->start();
+}
+
+void Edge::stop(unique_function<void()> done) {
+  impl_->hub->stop();
+  impl_->node->on_link(false);
+  if (impl_->bus) impl_->bus->stop();
+  if (!impl_->pods) {
+    runtime::post(impl_->runtime, std::move(done));
+    return;
+  }
+  impl_->pods->stop(std::move(done));
+}
+
+}  // namespace v0
+}  // namespace kubeedge
