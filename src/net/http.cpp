@@ -196,7 +196,7 @@ struct ServerShared {
 class ServerConnection final : public std::enable_shared_from_this<ServerConnection> {
  public:
   ServerConnection(std::shared_ptr<ServerShared> shared, std::unique_ptr<Stream> stream)
-      : shared_(shared), stream_(std::move(stream)), parser_(HTTP_REQUEST, shared->limits), timer_(shared->runtime), limits_(shared->limits),
+      : shared_(shared), runtime_(shared->runtime), stream_(std::move(stream)), parser_(HTTP_REQUEST, shared->limits), timer_(shared->runtime), limits_(shared->limits),
         certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()) {}
 
   std::list<std::shared_ptr<ServerConnection>>::iterator place;
@@ -225,7 +225,10 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   std::size_t queued() const { return stream_ ? stream_->queued_bytes() : 0; }
   const std::optional<PeerCertificate>& certificate() const { return certificate_; }
   const std::string& peer() const { return peer_; }
-  void on_closed(unique_function<void()> gone) { on_closed_ = std::move(gone); }
+  void on_closed(unique_function<void()> gone) {
+    if (!stream_) return runtime::post(runtime_, std::move(gone));  // left already
+    on_closed_ = std::move(gone);
+  }
 
   void send(std::string bytes) {
     if (!stream_) return;
@@ -259,14 +262,17 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
       });
       return;
     }
-    const std::string rest = std::move(rest_);
-    rest_.clear();
     parser_.next();
     busy_ = false;
     timer_.start(limits_.idle_timeout, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->drop();
     });
-    if (!rest.empty()) feed(rest);
+    // Posted: a thousand pipelined requests must not be a thousand frames deep.
+    if (at_ < input_.size()) {
+      runtime::post(runtime_, [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->parse();
+      });
+    }
   }
 
   bool head_only() const { return head_only_; }
@@ -274,7 +280,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   std::pair<std::unique_ptr<Stream>, Bytes> take() {
     timer_.cancel();
     auto stream = std::move(stream_);
-    Bytes early(std::move(rest_));
+    Bytes early(input_.substr(at_));
     const auto self = shared_from_this();
     if (const auto shared = shared_.lock(); shared && !shared->stopped) shared->connections.erase(place);
     return {std::move(stream), std::move(early)};
@@ -290,12 +296,12 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
       if (!self) return;
       self->reading_ = false;
       if (!data || data->empty()) return self->drop();
-      if (self->busy_) {
-        self->rest_ += data->view();
-        if (self->rest_.size() > self->limits_.max_header_bytes) return self->drop();
-      } else {
-        self->feed(data->view());
-      }
+      self->input_.erase(0, self->at_);
+      self->at_ = 0;
+      self->input_ += data->view();
+      // What comes while a request is answered must wait, but not without end.
+      if (self->busy_ && self->input_.size() > self->limits_.max_header_bytes + Stream::kReadChunk) return self->drop();
+      self->parse();
       self->read();
     });
   }
@@ -307,9 +313,12 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
     if (same_name(header(parser_.headers, "Expect"), "100-continue")) send(std::string(kContinue));
   }
 
-  void feed(std::string_view data) {
+  void parse() {
+    if (busy_ || !stream_ || at_ >= input_.size()) return;
     const bool fresh = !parser_.started();
-    switch (parser_.feed(data)) {
+    const Parser::State state = parser_.feed(std::string_view(input_).substr(at_));
+    at_ = input_.size() - parser_.rest().size();
+    switch (state) {
       case Parser::State::kMore:
         if (fresh && !parser_.head_done()) {
           timer_.start(limits_.header_timeout, [weak = weak_from_this()] {
@@ -336,13 +345,15 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   void dispatch();
 
   std::weak_ptr<ServerShared> shared_;
+  Runtime runtime_;
   std::unique_ptr<Stream> stream_;
   Parser parser_;
   runtime::Timer timer_;
   HttpLimits limits_;
   std::optional<PeerCertificate> certificate_;
   std::string peer_;
-  std::string rest_;
+  std::string input_;    // bytes that came; those before at_ are parsed
+  std::size_t at_ = 0;
   unique_function<void()> on_closed_;
   bool reading_ = false, busy_ = false, keep_ = true, head_only_ = false;
 };
@@ -375,14 +386,14 @@ class Responder final : public HttpResponder {
   }
 
   void chunk(Bytes data) override {
-    if (!started_ || finished_ || !connection_ || data.empty()) return;
+    if (!started_ || finished_ || !connection_ || data.empty() || connection_->head_only()) return;
     connection_->send(fmt::format("{:x}\r\n", data.size()) + data.str() + "\r\n");
   }
 
   void end() override {
     if (!started_ || finished_ || !connection_) return;
     finished_ = true;
-    connection_->send("0\r\n\r\n");
+    if (!connection_->head_only()) connection_->send("0\r\n\r\n");
     connection_->answered();
   }
 
@@ -423,7 +434,6 @@ void ServerConnection::dispatch() {
   request.body = Bytes(std::move(parser_.body));
   keep_ = parser_.keep_alive();
   head_only_ = request.method == "HEAD";
-  rest_ = std::string(parser_.rest());
   const auto shared = shared_.lock();
   if (!shared || shared->stopped) return drop();
   shared->handler(std::move(request), std::make_shared<Responder>(shared_from_this()));
@@ -436,8 +446,7 @@ class Server final : public HttpServer {
     listener.reset();
     shared_->stopped = true;
     auto connections = std::move(shared_->connections);
-    for (const auto& connection : connections) connection->drop();
-    shared_->handler = nullptr;
+    for (const auto& connection : connections) connection->drop();  // the handler may be running: it goes with `shared_`
   }
   Endpoint local() const override { return listener->local(); }
   void set_tls(TlsConfig tls) override { listener->set_tls(std::move(tls)); }
@@ -496,10 +505,9 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
     }
   }
 
+  // May come from inside on_head or on_data: they are left in place and not called again.
   void cancel() {
     done_ = nullptr;
-    on_head = nullptr;
-    on_data = nullptr;
     timer_.cancel();
     stream_.reset();
   }
@@ -539,8 +547,8 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
 
   void on_read(Result<Bytes> data) {
     const bool ended = !data || data->empty();
-    if (ended && reused_ && !parser_.started()) {
-      // The server had closed the idle connection: the request was never taken. Once more, on a fresh one.
+    if (ended && reused_ && !parser_.started() && (request_.method == "GET" || request_.method == "HEAD")) {
+      // The server closed the idle connection. Once more on a fresh one; a write may have been taken and is the caller's to repeat.
       reused_ = false;
       stream_.reset();
       return connect();

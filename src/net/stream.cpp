@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -92,7 +93,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   void handshake(Milliseconds timeout, unique_function<void(Result<void>)> done) {
     if (!tls_) {
-      runtime::post(runtime_, [done = std::move(done)]() mutable { done({}); });
+      runtime::post(runtime_, [self = shared_from_this(), done = std::move(done)]() mutable { done({}); });
       return;
     }
     handshake_done_ = std::move(done);
@@ -174,12 +175,19 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     });
   }
 
+  // While it shakes hands a connection belongs to its wait: whoever dials holds it weakly, so nothing is a circle.
+  void wait_handshake(Wait what) {
+    descriptor_.async_wait(what, [self = shared_from_this()](const asio::error_code& failed) {
+      if (!failed && !self->closed_) self->step_handshake();
+    });
+  }
+
   void step_handshake() {
     if (closed_ || !handshake_done_) return;
     switch (tls_->handshake()) {
       case TlsSession::Io::kDone: end_handshake({}); break;
-      case TlsSession::Io::kWantRead: wait_for(Wait::wait_read, &Connection::step_handshake); break;
-      case TlsSession::Io::kWantWrite: wait_for(Wait::wait_write, &Connection::step_handshake); break;
+      case TlsSession::Io::kWantRead: wait_handshake(Wait::wait_read); break;
+      case TlsSession::Io::kWantWrite: wait_handshake(Wait::wait_write); break;
       default: end_handshake(base::error(Errc::kUnauthenticated, "TLS with {}: {}", peer_, tls_->failure())); break;
     }
   }
@@ -261,7 +269,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
       queued_ -= sent;
       if (io == TlsSession::Io::kWantRead) return wait_for(Wait::wait_read, &Connection::step_write);
       if (io == TlsSession::Io::kWantWrite) return wait_for(Wait::wait_write, &Connection::step_write);
-      if (io != TlsSession::Io::kDone) return fail_all(base::error(Errc::kUnavailable, "writing to {}: {}", peer_, why.empty() ? "closed" : why));
+      if (io != TlsSession::Io::kDone) return fail_writes(base::error(Errc::kUnavailable, "writing to {}: {}", peer_, why.empty() ? "closed" : why));
       if (front.sent < front.data.size()) continue;
       auto done = std::move(front.done);
       writes_.pop_front();
@@ -272,15 +280,21 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   void fail_all(const Error& error) {
     const auto self = shared_from_this();
-    auto writes = std::move(writes_);
-    writes_.clear();
-    queued_ = 0;
     auto read = std::move(read_done_);
     read_done_ = nullptr;
     auto handshake = std::move(handshake_done_);
     handshake_done_ = nullptr;
     if (handshake) handshake(error);
     if (!gone_ && read) read(error);
+    if (!gone_) fail_writes(error);
+  }
+
+  // What the peer said before it stopped to listen can still be read (an early 413): the read ends by itself.
+  void fail_writes(const Error& error) {
+    const auto self = shared_from_this();
+    auto writes = std::move(writes_);
+    writes_.clear();
+    queued_ = 0;
     for (PendingWrite& pending : writes)
       if (!gone_ && pending.done) pending.done(error);
   }
@@ -368,7 +382,7 @@ std::string endpoint_text(const Endpoint& endpoint) {
   return endpoint.port == 0 ? endpoint.host : fmt::format("{}:{}", endpoint.host, endpoint.port);
 }
 
-// One dial: resolve, then each address in turn, then TLS. Keeps itself alive until it has answered.
+// One dial: resolve, then each address in turn, then TLS. It belongs to what it waits for, never to itself.
 class Dial final : public std::enable_shared_from_this<Dial> {
  public:
   using Done = unique_function<void(Result<std::unique_ptr<Stream>>)>;
@@ -376,8 +390,8 @@ class Dial final : public std::enable_shared_from_this<Dial> {
       : runtime_(runtime), endpoint_(std::move(endpoint)), options_(std::move(options)), done_(std::move(done)), deadline_(runtime) {}
 
   void start() {
-    deadline_.start(options_.timeout, [self = shared_from_this()] {
-      self->finish(base::error(Errc::kTimeout, "connecting to {}: time-out", endpoint_text(self->endpoint_)));
+    deadline_.start(options_.timeout, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->finish(base::error(Errc::kTimeout, "connecting to {}: time-out", endpoint_text(self->endpoint_)));
     });
     if (const auto address = literal(endpoint_)) {
       addresses_ = {*address};
@@ -431,10 +445,13 @@ class Dial final : public std::enable_shared_from_this<Dial> {
       if (!made) return finish(made.error());
       tls = std::move(*made);
     }
-    connection_ = std::make_shared<Connection>(runtime_, socket.release(), std::move(tls));
-    connection_->handshake(options_.timeout, [self = shared_from_this()](Result<void> result) {
-      if (!result) return self->finish(std::move(result).error());
-      self->finish(std::unique_ptr<Stream>(std::make_unique<ConnectionStream>(std::move(self->connection_))));
+    auto connection = std::make_shared<Connection>(runtime_, socket.release(), std::move(tls));
+    connection_ = connection;
+    connection->handshake(options_.timeout, [self = shared_from_this()](Result<void> result) {
+      auto shaken = self->connection_.lock();
+      if (!result || !shaken) return self->finish(result ? base::error(Errc::kCancelled, "the connection is gone") : std::move(result).error());
+      self->connection_.reset();
+      self->finish(std::unique_ptr<Stream>(std::make_unique<ConnectionStream>(std::move(shaken))));
     });
   }
 
@@ -442,7 +459,7 @@ class Dial final : public std::enable_shared_from_this<Dial> {
     if (!done_) return;
     deadline_.cancel();
     connecting_.reset();
-    if (connection_) connection_->forget();
+    if (const auto connection = connection_.lock()) connection->forget();
     Done done = std::move(done_);
     done_ = nullptr;
     done(std::move(result));
@@ -457,7 +474,7 @@ class Dial final : public std::enable_shared_from_this<Dial> {
   std::size_t at_ = 0;
   std::optional<Error> failure_;
   std::optional<asio::posix::stream_descriptor> connecting_;
-  std::shared_ptr<Connection> connection_;
+  std::weak_ptr<Connection> connection_;
 };
 
 // Accepts, shakes hands, hands over. Counts what lives so that the limit holds.
@@ -470,8 +487,7 @@ class Acceptor final : public std::enable_shared_from_this<Acceptor> {
 
   void start() { wait(); }
   void stop() {
-    stopped_ = true;
-    on_stream_ = nullptr;
+    stopped_ = true;  // on_stream_ may be running: it is not let go here
     asio::error_code ignored;
     descriptor_.close(ignored);
     for (const auto& [key, connection] : shaking_) connection->forget();
@@ -580,6 +596,19 @@ class AcceptorListener final : public Listener {
   std::shared_ptr<Acceptor> acceptor_;
 };
 
+// Removes the socket file that a killed process left; anything else at that path, or a live socket, is an error.
+Result<void> free_socket_path(const std::string& path, const Address& address) {
+  struct stat facts{};
+  if (::lstat(path.c_str(), &facts) != 0) return {};
+  if (!S_ISSOCK(facts.st_mode)) return base::error(Errc::kAlreadyExists, "cannot listen on {}: a file that is no socket is there", path);
+  const Socket probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(probe.fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) == 0 || errno != ECONNREFUSED) {
+    return base::error(Errc::kAlreadyExists, "cannot listen on {}: Address already in use", path);
+  }
+  if (::unlink(path.c_str()) != 0) return last_error("removing " + path, errno);
+  return {};
+}
+
 }  // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
@@ -619,8 +648,8 @@ Result<std::unique_ptr<Listener>> listen(const Runtime& runtime, Endpoint endpoi
   Socket socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.fd < 0) return last_error("socket", errno);
   const int on = 1;
-  if (endpoint.port == 0 && address->storage.ss_family == AF_UNIX) {
-    ::unlink(endpoint.host.c_str());  // a socket file that a killed process left
+  if (address->storage.ss_family == AF_UNIX) {
+    if (Result<void> free = free_socket_path(endpoint.host, *address); !free) return std::move(free).error();
   } else {
     setsockopt(socket.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   }

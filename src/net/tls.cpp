@@ -185,7 +185,7 @@ Result<Ctx> make_context(const TlsConfig& config, bool server) {
   if (config.verify_peer == Peer::kRequest || config.verify_peer == Peer::kRequestUnverified) mode = SSL_VERIFY_PEER;
   if (!server) mode = config.verify_peer == Peer::kNone ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
   SSL_CTX_set_verify(context.get(), mode, remember_names);
-  if (config.verify_peer == Peer::kRequestUnverified) SSL_CTX_set_cert_verify_callback(context.get(), accept_any, nullptr);
+  if (server && config.verify_peer == Peer::kRequestUnverified) SSL_CTX_set_cert_verify_callback(context.get(), accept_any, nullptr);
   return context;
 }
 
@@ -203,11 +203,21 @@ class Session final : public TlsSession {
     SSL_set_bio(ssl_, bio, bio);
   }
 
-  Io handshake() override { return classify(SSL_do_handshake(ssl_)); }
+  // The thread's error queue is cleared first: SSL_get_error would take somebody else's leftover for ours.
+  Io handshake() override {
+    ERR_clear_error();
+    return classify(SSL_do_handshake(ssl_));
+  }
 
-  Io read(char* to, std::size_t room, std::size_t& got) override { return classify(SSL_read_ex(ssl_, to, room, &got)); }
+  Io read(char* to, std::size_t room, std::size_t& got) override {
+    ERR_clear_error();
+    return classify(SSL_read_ex(ssl_, to, room, &got));
+  }
 
-  Io write(const char* from, std::size_t size, std::size_t& sent) override { return classify(SSL_write_ex(ssl_, from, size, &sent)); }
+  Io write(const char* from, std::size_t size, std::size_t& sent) override {
+    ERR_clear_error();
+    return classify(SSL_write_ex(ssl_, from, size, &sent));
+  }
 
   void shutdown() override {
     if (broken_ || SSL_in_init(ssl_) != 0) return;

@@ -18,7 +18,7 @@ class Session final : public std::enable_shared_from_this<Session> {
         certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()), local_(stream_->local_address()) {}
 
   void start(WebSocket::Handlers handlers) {
-    handlers_ = std::move(handlers);
+    handlers_ = std::make_shared<WebSocket::Handlers>(std::move(handlers));
     runtime::post(runtime_, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (!self) return;
@@ -46,7 +46,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   void forget() {
-    handlers_ = {};
+    handlers_.reset();
     message_timer_.cancel();
     stream_.reset();
   }
@@ -97,7 +97,8 @@ class Session final : public std::enable_shared_from_this<Session> {
   void handle(wire::FrameReader::Event& event) {
     using Reader = wire::FrameReader;
     if (auto* text = std::get_if<Reader::Text>(&event)) {
-      if (handlers_.on_message) handlers_.on_message(std::move(text->payload));
+      // Held: the handler may destroy the session, and itself with it.
+      if (const auto handlers = handlers_; handlers && handlers->on_message) handlers->on_message(std::move(text->payload));
     } else if (auto* ping = std::get_if<Reader::Ping>(&event)) {
       send(wire::Opcode::kPong, ping->payload);
     } else if (auto* gone = std::get_if<Reader::Close>(&event)) {
@@ -144,11 +145,11 @@ class Session final : public std::enable_shared_from_this<Session> {
 
   void tell(Error why) {
     message_timer_.cancel();
-    auto closed = std::move(handlers_.on_closed);
-    handlers_ = {};
-    if (!closed) return;
-    runtime::post(runtime_, [weak = weak_from_this(), closed = std::move(closed), why = std::move(why)]() mutable {
-      if (const auto self = weak.lock(); self && !self->forgotten_) closed(std::move(why));
+    auto handlers = std::move(handlers_);
+    handlers_.reset();
+    if (!handlers || !handlers->on_closed) return;
+    runtime::post(runtime_, [weak = weak_from_this(), handlers = std::move(handlers), why = std::move(why)]() mutable {
+      if (const auto self = weak.lock(); self && !self->forgotten_) handlers->on_closed(std::move(why));
     });
   }
 
@@ -170,7 +171,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   runtime::Timer message_timer_;
   std::optional<PeerCertificate> certificate_;
   std::string peer_, local_;
-  WebSocket::Handlers handlers_;
+  std::shared_ptr<WebSocket::Handlers> handlers_;
   std::string masks_;
   bool forgotten_ = false;
 };
@@ -201,7 +202,9 @@ class Upgrade final : public std::enable_shared_from_this<Upgrade> {
         options_(options), done_(std::move(done)), timer_(runtime), key_(base::base64(base::random_hex(8))) {}
 
   void start() {
-    timer_.start(dial_.timeout, [self = shared_from_this()] {
+    timer_.start(dial_.timeout, [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (!self) return;
       self->finish(base::error(Errc::kTimeout, "upgrading at {}:{}: time-out", self->endpoint_.host, self->endpoint_.port));
     });
     net::dial(runtime_, endpoint_, dial_, [self = shared_from_this()](Result<std::unique_ptr<Stream>> stream) {
@@ -253,14 +256,25 @@ class Upgrade final : public std::enable_shared_from_this<Upgrade> {
       body = body.substr(0, body.find('\n'));
       return finish(Error{status == "401" || status == "403" ? Errc::kPermissionDenied : Errc::kUnavailable, refusal(status + (body.empty() ? "" : " " + body)).message});
     }
-    const std::string wanted = base::lower("sec-websocket-accept: ");
-    const std::string head = head_.substr(0, end + 2);
-    const auto at = base::lower(head).find(wanted);
-    if (at == std::string::npos || head.compare(at + wanted.size(), wire::accept_key(key_).size(), wire::accept_key(key_)) != 0) {
+    if (field(std::string_view(head_).substr(0, end), "sec-websocket-accept") != wire::accept_key(key_)) {
       return finish(refusal("Sec-WebSocket-Accept does not fit the key"));
     }
     auto session = std::make_shared<Session>(runtime_, std::move(stream_), Bytes(head_.substr(end + 4)), false, options_);
     finish(std::unique_ptr<WebSocket>(std::make_unique<SessionSocket>(std::move(session))));
+  }
+
+  // A header's value in the raw head; `name` in lower case.
+  static std::string_view field(std::string_view head, std::string_view name) {
+    for (auto at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at)) {
+      at += 2;
+      std::string_view line = head.substr(at, head.find("\r\n", at) - at);
+      if (line.size() <= name.size() || line[name.size()] != ':' || base::lower(line.substr(0, name.size())) != name) continue;
+      line.remove_prefix(name.size() + 1);
+      while (line.starts_with(' ')) line.remove_prefix(1);
+      while (line.ends_with(' ')) line.remove_suffix(1);
+      return line;
+    }
+    return {};
   }
 
   Error refusal(std::string_view why) const {
