@@ -144,7 +144,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       call.reply(200, api_group_list());
     } else if (path == "/openapi/v2") {
       if (call.accept.openapi_protobuf) {
-        call.responder->reply(200, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Bytes(schema::openapi_v2_protobuf(options.git_version)));
+        call.responder->reply(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", Bytes(schema::openapi_v2_protobuf(options.git_version)));
       } else {
         call.responder->reply(200, "application/json", Bytes(schema::openapi_v2_json(options.git_version)));
       }
