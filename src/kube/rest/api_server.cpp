@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "kube/patch/patch.h"
+#include "kube/rest/body.h"
 #include "kube/rest/discovery.h"
 #include "kube/rest/object.h"
 #include "kube/rest/request.h"
@@ -22,7 +23,11 @@ using schema::Kind;
 namespace {
 
 constexpr int kMaxRaces = 5;                            // a patch that lost this many races answers 409
+constexpr int kGenerateNameTries = 8;
 constexpr std::int64_t kDefaultPodGrace = 30;
+constexpr std::int64_t kEventSeconds = 3600;            // Events older than this are swept, as kube-apiserver's --event-ttl has it
+constexpr std::int64_t kEventSweepSeconds = 60;
+constexpr std::size_t kMaxQuotedPatch = 2000;           // bytes of a patch that an error repeats
 constexpr std::string_view kProtectedNamespaces[] = {"default", "kube-system", "kube-public"};
 
 Json parsed(const StoredObject& object) { return Json::parse(object.json.view(), nullptr, false); }
@@ -38,7 +43,10 @@ struct Call {
   std::int64_t now_unix_s = 0;
 
   StorageKey key() const { return {kind->storage_resource(), target.ns, target.name}; }
-  WriteContext context() const { return {*kind, target.ns, target.name, query.field_validation, now_unix_s}; }
+  WriteContext context() const {
+    const bool must_name_version = request.method == "PUT" && (kind->custom || kind->kind == "Lease");
+    return {*kind, target.ns, target.name, query.field_validation, now_unix_s, must_name_version};
+  }
 
   void reply(int status, const Json& body) const {
     responder->reply(status, "application/json", Bytes(body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
@@ -46,8 +54,9 @@ struct Call {
   void fail(const Failure& failure) const { reply(failure.code, failure.status()); }
 
   void object(int status, const Bytes& json) const {
-    if (!accept.table) return responder->reply(status, "application/json", json);
+    if (!accept.table && !accept.metadata_only) return responder->reply(status, "application/json", json);
     const Json value = Json::parse(json.view(), nullptr, false);
+    if (accept.metadata_only) return reply(status, partial_metadata(value));
     reply(status, table(*kind, std::span(&value, 1), accept.table_version, accept.include_object, meta(value, "resourceVersion"), now_unix_s, true));
   }
 };
@@ -67,7 +76,9 @@ std::variant<DeleteOptions, Failure> delete_options(const Call& call) {
     if (!out.grace) return bad_request("gracePeriodSeconds: expected a number");
   }
   if (call.request.body.empty()) return out;
-  const Json body = Json::parse(call.request.body.view(), nullptr, false);
+  auto parsed_body = parse_body(call.request.body.view(), nullptr);
+  if (auto* failure = std::get_if<Failure>(&parsed_body)) return std::move(*failure);
+  const Json body = std::get<Json>(std::move(parsed_body));
   if (!body.is_object()) return bad_request("DeleteOptions: the body is not a JSON object");
   if (const auto grace = body.find("gracePeriodSeconds"); grace != body.end() && grace->is_number_integer()) out.grace = grace->get<std::int64_t>();
   if (const auto dry = body.find("dryRun"); dry != body.end() && dry->is_array() && !dry->empty()) out.dry_run = true;
@@ -100,6 +111,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   ApiServerHooks hooks;
   std::map<std::uint64_t, std::unique_ptr<WatchStream>> watches;
   std::uint64_t next_watch = 0;
+  std::int64_t last_event_sweep = 0;
 
   // ---- the door
 
@@ -119,6 +131,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     Result<Query> query = parse_query(call->request.query);
     if (!query) return call->fail(bad_request(query.error().message));
     call->query = std::move(*query);
+    if (!call->query.include_object.empty()) call->accept.include_object = call->query.include_object;
 
     if (call->target.plural.empty()) return discover(*call);
     call->kind = schema::find(call->target.group, call->target.version, call->target.plural);
@@ -134,9 +147,17 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     if (path == "/healthz" || path == "/livez" || path == "/readyz") {
       call.responder->reply(200, "text/plain", "ok");
-    } else if (!allowed(call, "get", "")) {
-      return true;
-    } else if (path == "/version") {
+    } else if (path == "/" || path == "/version" || path == "/api" || path == "/apis" || path == "/openapi/v2" ||
+               (path.starts_with("/apis/") && path.find('/', 6) == std::string::npos)) {
+      if (allowed(call, "get", "")) describe(call, path);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void describe(const Call& call, const std::string& path) {
+    if (path == "/version") {
       call.reply(200, version_info(options.git_version));
     } else if (path == "/api") {
       call.reply(200, api_versions());
@@ -150,13 +171,10 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       }
     } else if (path == "/") {
       call.reply(200, {{"paths", {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/readyz", "/version"}}});
-    } else if (const auto parts = base::split(path, '/'); parts.size() == 3 && parts[1] == "apis") {
-      const auto group = api_group(parts[2]);
-      group ? call.reply(200, *group) : call.fail(path_not_found());
     } else {
-      return false;
+      const auto group = api_group(path.substr(path.rfind('/') + 1));
+      group ? call.reply(200, *group) : call.fail(path_not_found());
     }
-    return true;
   }
 
   void discover(const Call& call) {
@@ -206,11 +224,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (verb == "get") return get(call);
     if (verb == "list") return list(call);
     if (verb == "watch") return watch(call);
-    if (verb == "create" && !named) return create(call);
+    const bool everywhere = kind.namespaced && call->target.ns.empty();  // such a path is read, not written
+    if (verb == "create" && !named && !everywhere) return create(call);
     if (verb == "update" && named) return update(call);
     if (verb == "patch" && named) return patch(call);
     if (verb == "delete" && sub.empty()) return remove(call);
-    if (verb == "deletecollection") return remove_collection(call);
+    if (verb == "deletecollection" && !everywhere) return remove_collection(call);
     call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
   }
 
@@ -250,13 +269,19 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       return call->reply(200, table(*call->kind, rows, call->accept.table_version, call->accept.include_object, revision, call->now_unix_s, true));
     }
     // Objects are relayed as they are stored; they are parsed only where a selector must look inside.
-    std::string body = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)", call->kind->kind, call->kind->api_version(), revision);
+    std::string body = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)",
+                                   call->accept.metadata_only ? std::string("PartialObjectMetadata") : std::string(call->kind->kind),
+                                   call->accept.metadata_only ? std::string("meta.k8s.io/v1") : call->kind->api_version(), revision);
     bool first = true;
     for (const StoredObject& object : objects) {
       if (!wanted.empty() && !wanted.matches(parsed(object))) continue;
       if (!first) body += ',';
       first = false;
-      body += object.json.view();
+      if (call->accept.metadata_only) {
+        body += partial_metadata(parsed(object)).dump(-1, ' ', false, Json::error_handler_t::replace);
+      } else {
+        body += object.json.view();
+      }
     }
     body += "]}\n";
     call->responder->reply(200, "application/json", Bytes(std::move(body)));
@@ -280,6 +305,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     watch_options.accept = call->accept;
     watch_options.after = static_cast<std::uint64_t>(base::to_int(call->query.resource_version).value_or(0));
     watch_options.initial = watch_options.after == 0 || call->query.send_initial_events;
+    watch_options.bookmarks = call->query.bookmarks;
     watch_options.initial_bookmark = call->query.send_initial_events && call->query.bookmarks;
     auto stream = std::make_unique<WatchStream>(storage, clock, std::move(watch_options), call->responder);
     if (!stream->start()) return;
@@ -296,19 +322,63 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
     Outcome decoded = decode_object(call->context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
-    Outcome prepared = prepare_create(call->context(), std::get<Json>(std::move(decoded)), hooks.new_uid(), hooks.random_suffix());
+    if (is_core(*call->kind, "Event")) sweep_events();
+    create_from(call, std::get<Json>(std::move(decoded)), 0);
+  }
+
+  static bool is_core(const Kind& kind, std::string_view name) { return kind.group.empty() && kind.kind == name; }
+
+  void create_from(const CallPtr& call, const Json& wanted, int tries) {
+    Json draft = wanted;
+    bool borrowed = false;
+    if (is_core(*call->kind, "Pod")) {
+      if (const auto account = account_of(*call, draft)) borrowed = borrow_from_account(draft, parsed(*account));
+    }
+    Outcome prepared = prepare_create(call->context(), std::move(draft), hooks.new_uid(), hooks.random_suffix());
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
-    const Json object = std::get<Json>(std::move(prepared));
+    Json object = std::get<Json>(std::move(prepared));
+    if (borrowed) object["spec"].erase("automountServiceAccountToken");
     if (const auto failure = admit_create(*call, object)) return call->fail(*failure);
     call->target.name = meta(object, "name");
     if (call->query.dry_run) {
       if (storage.get(call->key())) return call->fail(already_exists(*call->kind, call->target.name));
       return call->object(201, Bytes(object.dump(-1, ' ', false, Json::error_handler_t::replace)));
     }
-    storage.put(call->key(), 0, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); }, [call](Result<StoredObject> stored) {
-      if (stored) return call->object(201, stored->json);
-      call->fail(stored.error().code == Errc::kAlreadyExists ? already_exists(*call->kind, call->target.name) : internal(stored.error().message));
-    });
+    const bool generated = meta(wanted, "name").empty();
+    storage.put(call->key(), 0, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); },
+                [self = shared_from_this(), call, wanted, generated, tries](Result<StoredObject> stored) {
+                  if (stored) return call->object(201, stored->json);
+                  if (stored.error().code != Errc::kAlreadyExists) return call->fail(internal(stored.error().message));
+                  if (generated && tries + 1 < kGenerateNameTries) return self->create_from(call, wanted, tries + 1);
+                  call->fail(already_exists(*call->kind, call->target.name));
+                });
+  }
+
+  // The service account that a new pod names, or its namespace's "default".
+  std::optional<StoredObject> account_of(const Call& call, const Json& pod) const {
+    std::string name;
+    if (const auto spec = pod.find("spec"); spec != pod.end() && spec->is_object()) {
+      for (const char* field : {"serviceAccountName", "serviceAccount"})
+        if (const auto found = spec->find(field); name.empty() && found != spec->end() && found->is_string()) name = found->get<std::string>();
+    }
+    return storage.get({"core/serviceaccounts", call.target.ns, name.empty() ? "default" : name});
+  }
+
+  // Nobody else forgets Events; a new one is the occasion.
+  void sweep_events() {
+    const std::int64_t now = clock.unix_ms() / 1000;
+    if (now - last_event_sweep < kEventSweepSeconds) return;
+    last_event_sweep = now;
+    for (const StoredObject& object : storage.list("core/events", "")) {
+      const Json event = parsed(object);
+      std::string time;
+      for (const char* field : {"lastTimestamp", "eventTime"})
+        if (const auto found = event.find(field); time.empty() && found != event.end() && found->is_string()) time = found->get<std::string>();
+      if (time.empty()) time = meta(event, "creationTimestamp");
+      if (const auto when = base::from_rfc3339(time); when && now - *when <= kEventSeconds) continue;
+      storage.remove(object.key, object.revision, [event](std::uint64_t revision) { return Bytes(with_revision(event, revision)); },
+                     [](const Result<StoredObject>&) {});
+    }
   }
 
   static Failure json_only(const std::string& type) {
@@ -323,7 +393,10 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (!ns) return not_found(*namespaces, call.target.ns);
     const std::string name = meta(object, "name");
     if (terminating(parsed(*ns))) {
-      return forbidden(fmt::format("{} \"{}\" is forbidden: unable to create new content in namespace {} because it is being terminated", qualified(*call.kind), name, call.target.ns));
+      Failure out = forbidden(fmt::format("{} \"{}\" is forbidden: unable to create new content in namespace {} because it is being terminated", qualified(*call.kind), name, call.target.ns));
+      out.details = {{"name", name}, {"kind", std::string(call.kind->plural)},
+                     {"causes", Json::array({{{"reason", "NamespaceTerminating"}, {"message", fmt::format("namespace {} is being terminated", call.target.ns)}, {"field", "metadata.namespace"}}})}};
+      return out;
     }
     if (call.kind->group.empty() && call.kind->kind == "Pod") {
       const std::string account = object.value("/spec/serviceAccountName"_json_pointer, "default");
@@ -338,7 +411,14 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
     Outcome decoded = decode_object(call->context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
-    modify(call, [next = std::get<Json>(std::move(decoded))](const Json&) -> Outcome { return next; });
+    const Json& next = std::get<Json>(decoded);
+    // Leases and Events may be born by an update, as in Kubernetes.
+    const bool born = (call->kind->kind == "Lease" || is_core(*call->kind, "Event")) && call->target.subresource.empty() && meta(next, "resourceVersion").empty();
+    if (born && !storage.get(call->key())) {
+      if (meta(next, "name") != call->target.name) return call->fail(bad_request("the name of the object does not match the name on the URL"));
+      return create_from(call, next, 0);
+    }
+    modify(call, [next](const Json&) -> Outcome { return next; });
   }
 
   void patch(const CallPtr& call) {
@@ -349,16 +429,24 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       return call->fail(unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
                                                "application/merge-patch+json" + std::string(call->kind->custom ? "" : ", application/strategic-merge-patch+json")));
     }
-    Json body = Json::parse(call->request.body.view(), nullptr, false);
-    if (body.is_discarded()) return call->fail(bad_request("the patch is not valid JSON"));
+    const bool strict = call->query.field_validation == "Strict";
+    std::vector<std::string> duplicates;
+    auto parsed_body = parse_body(call->request.body.view(), strict ? &duplicates : nullptr);
+    if (const auto* failure = std::get_if<Failure>(&parsed_body)) return call->fail(*failure);
+    if (!duplicates.empty()) return call->fail(bad_request(fmt::format("strict decoding error: {}", fmt::join(duplicates, ", "))));
+    Json body = std::get<Json>(std::move(parsed_body));
     if (type != "application/json-patch+json" && !body.is_object()) return call->fail(bad_request("the patch is not a JSON object"));
-    modify(call, [call, type, strategic, body = std::move(body)](const Json& current) -> Outcome {
+    modify(call, [call, type, strategic, strict, body = std::move(body)](const Json& current) -> Outcome {
       Result<Json> next = strategic ? patch::strategic_merge(current, body, call->kind->object)
                           : type == "application/merge-patch+json" ? Result<Json>(patch::merge_patch(current, body))
                                                                    : patch::json_patch(current, body);
       if (!next) return Failure{422, "Invalid", "the server rejected our request due to an error in our request: " + next.error().message, Json()};
       const std::vector<std::string> unknown = schema::prune_unknown(*call->kind, *next);
-      if (!unknown.empty() && call->query.field_validation == "Strict") return bad_request(fmt::format("strict decoding error: {}", fmt::join(unknown, ", ")));
+      if (strict && !unknown.empty()) {
+        const std::string quoted = Json(call->request.body.str().substr(0, kMaxQuotedPatch)).dump(-1, ' ', false, Json::error_handler_t::replace);
+        const std::string what = fmt::format("Invalid value: {}: strict decoding error: {}", quoted, fmt::join(unknown, ", "));
+        return Failure{422, "Invalid", fmt::format(" \"\" is invalid: patch: {}", what), {{"causes", Json::array({{{"reason", "FieldValueInvalid"}, {"message", what}, {"field", "patch"}}})}}};
+      }
       return std::move(*next);
     });
   }
@@ -399,7 +487,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   }
 
   void bind(const CallPtr& call) {
-    const Json body = Json::parse(call->request.body.view(), nullptr, false);
+    auto parsed_body = parse_body(call->request.body.view(), nullptr);
+    if (const auto* failure = std::get_if<Failure>(&parsed_body)) return call->fail(*failure);
+    const Json body = std::get<Json>(std::move(parsed_body));
     const std::string node = body.is_object() && body.contains("target") && body["target"].is_object() && body["target"].contains("name") && body["target"]["name"].is_string()
                                  ? body["target"]["name"].get<std::string>() : "";
     if (node.empty()) return call->fail(bad_request("Binding: target.name: Required value"));
@@ -431,6 +521,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   void issue_token(const CallPtr& call) {
     const auto account = storage.get(call->key());
     if (!account) return call->fail(not_found(*call->kind, call->target.name));
+    if (const auto body = parse_body(call->request.body.view(), nullptr); const auto* failure = std::get_if<Failure>(&body)) return call->fail(*failure);
     Result<Bytes> token = hooks.issue_token(call->target.ns, call->target.name, account->json, call->request.body);
     if (!token) return call->fail(token.error().code == Errc::kInvalidArgument ? bad_request(token.error().message) : internal(token.error().message));
     call->responder->reply(201, "application/json", *token);
@@ -460,15 +551,31 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
     auto parsed_options = delete_options(*call);
     if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
-    Json items = Json::array();
+    struct Progress {
+      std::size_t open = 1;   // 1 = the loop itself
+      Json items = Json::array();
+      std::optional<Failure> failure;
+    };
+    const auto progress = std::make_shared<Progress>();
+    const auto step = [self = shared_from_this(), call, progress] {
+      if (--progress->open != 0) return;
+      if (progress->failure) return call->fail(*progress->failure);
+      call->reply(200, {{"kind", std::string(call->kind->kind) + "List"}, {"apiVersion", call->kind->api_version()},
+                        {"metadata", {{"resourceVersion", std::to_string(self->storage.revision())}}}, {"items", progress->items}});
+    };
     for (const StoredObject& object : storage.list(call->kind->storage_resource(), call->target.ns)) {
-      Json value = parsed(object);
-      if (!std::get<Selectors>(chosen).matches(value)) continue;
-      items.push_back(std::move(value));
-      remove_one(*call->kind, object.key, std::get<DeleteOptions>(parsed_options), [](const std::variant<Removed, Failure>&) {});
+      if (!std::get<Selectors>(chosen).matches(parsed(object))) continue;
+      ++progress->open;
+      remove_one(*call->kind, object.key, std::get<DeleteOptions>(parsed_options), [progress, step](std::variant<Removed, Failure> outcome) {
+        if (auto* failure = std::get_if<Failure>(&outcome)) {
+          if (failure->code != 404) progress->failure = std::move(*failure);   // gone meanwhile is gone
+        } else {
+          progress->items.push_back(std::get<Removed>(std::move(outcome)).object);
+        }
+        step();
+      });
     }
-    call->reply(200, {{"kind", std::string(call->kind->kind) + "List"}, {"apiVersion", call->kind->api_version()},
-                      {"metadata", {{"resourceVersion", std::to_string(storage.revision())}}}, {"items", items}});
+    step();
   }
 
   struct Removed {

@@ -1,6 +1,7 @@
-// Storage in memory, committed at once: for tests.
+// Storage in memory, for tests: writes are committed at once, or by flush() where `hold` is set, as a real store would.
 #pragma once
 
+#include <deque>
 #include <map>
 
 #include "kube/rest/storage.h"
@@ -24,26 +25,11 @@ class MemoryStorage final : public Storage {
   }
 
   void put(const StorageKey& key, std::uint64_t expected, std::function<Bytes(std::uint64_t)> make, unique_function<void(Result<StoredObject>)> done) override {
-    const auto found = objects_.find(key);
-    if (expected == 0 && found != objects_.end()) return done(Error{Errc::kAlreadyExists, key.name});
-    if (expected != 0 && found == objects_.end()) return done(Error{Errc::kNotFound, key.name});
-    if (expected != 0 && found->second.revision != expected) return done(Error{Errc::kConflict, key.name});
-    const Bytes previous = found == objects_.end() ? Bytes() : found->second.json;
-    const StoredObject object{key, ++revision_, make(revision_)};
-    objects_[key] = object;
-    tell({previous.empty() ? StorageEvent::Type::kAdded : StorageEvent::Type::kModified, object, previous});
-    done(object);
+    enqueue({key, expected, false, std::move(make), std::move(done)});
   }
 
   void remove(const StorageKey& key, std::uint64_t expected, std::function<Bytes(std::uint64_t)> make, unique_function<void(Result<StoredObject>)> done) override {
-    const auto found = objects_.find(key);
-    if (found == objects_.end()) return done(Error{Errc::kNotFound, key.name});
-    if (expected != 0 && found->second.revision != expected) return done(Error{Errc::kConflict, key.name});
-    const Bytes previous = found->second.json;
-    const StoredObject object{key, ++revision_, make(revision_)};
-    objects_.erase(found);
-    tell({StorageEvent::Type::kDeleted, object, previous});
-    done(object);
+    enqueue({key, expected, true, std::move(make), std::move(done)});
   }
 
   std::unique_ptr<Subscription> subscribe(const std::string& resource, std::uint64_t after, std::function<void(const StorageEvent&)> on_event, bool& too_old) override {
@@ -56,9 +42,26 @@ class MemoryStorage final : public Storage {
     return std::make_unique<Handle>(entry);
   }
 
+  // Commits what was held back.
+  void flush() {
+    while (!waiting_.empty()) {
+      Write write = std::move(waiting_.front());
+      waiting_.pop_front();
+      commit(std::move(write));
+    }
+  }
+
   std::uint64_t floor = 0;   // tests raise it to make watches too old
+  bool hold = false;         // keep writes until flush()
 
  private:
+  struct Write {
+    StorageKey key;
+    std::uint64_t expected;
+    bool removal;
+    std::function<Bytes(std::uint64_t)> make;
+    unique_function<void(Result<StoredObject>)> done;
+  };
   struct Entry {
     std::string resource;
     std::function<void(const StorageEvent&)> on_event;
@@ -70,6 +73,29 @@ class MemoryStorage final : public Storage {
     std::shared_ptr<Entry> entry;
   };
 
+  void enqueue(Write write) {
+    waiting_.push_back(std::move(write));
+    if (!hold) flush();
+  }
+
+  void commit(Write write) {
+    const auto found = objects_.find(write.key);
+    const bool exists = found != objects_.end();
+    if (!write.removal && write.expected == 0 && exists) return write.done(Error{Errc::kAlreadyExists, write.key.name});
+    if ((write.removal || write.expected != 0) && !exists) return write.done(Error{Errc::kNotFound, write.key.name});
+    if (write.expected != 0 && found->second.revision != write.expected) return write.done(Error{Errc::kConflict, write.key.name});
+    const Bytes previous = exists ? found->second.json : Bytes();
+    const std::uint64_t revision = ++revision_;
+    const StoredObject object{write.key, revision, write.make(revision)};
+    if (write.removal) {
+      objects_.erase(found);
+    } else {
+      objects_[write.key] = object;
+    }
+    tell({write.removal ? StorageEvent::Type::kDeleted : exists ? StorageEvent::Type::kModified : StorageEvent::Type::kAdded, object, previous});
+    write.done(object);
+  }
+
   void tell(const StorageEvent& event) {
     log_.push_back(event);
     const auto entries = entries_;
@@ -78,6 +104,7 @@ class MemoryStorage final : public Storage {
   }
 
   std::map<StorageKey, StoredObject> objects_;
+  std::deque<Write> waiting_;
   std::vector<StorageEvent> log_;
   std::vector<std::shared_ptr<Entry>> entries_;
   std::uint64_t revision_ = 1;

@@ -1,6 +1,7 @@
 #include "kube/rest/object.h"
 
 #include "base/text.h"
+#include "kube/rest/body.h"
 
 namespace kubeedge::kube::rest {
 namespace {
@@ -43,14 +44,31 @@ bool has_finalizers(const Json& object) {
   return found != metadata->end() && found->is_array() && !found->empty();
 }
 
+Json partial_metadata(const Json& object) {
+  return {{"kind", "PartialObjectMetadata"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", object.value("metadata", Json::object())}};
+}
+
+bool borrow_from_account(Json& pod, const Json& account) {
+  const auto spec = pod.find("spec");
+  if (spec == pod.end() || !spec->is_object()) return false;
+  if (const auto secrets = account.find("imagePullSecrets"); secrets != account.end() && !spec->contains("imagePullSecrets")) (*spec)["imagePullSecrets"] = *secrets;
+  const auto automount = account.find("automountServiceAccountToken");
+  if (automount == account.end() || spec->contains("automountServiceAccountToken")) return false;
+  (*spec)["automountServiceAccountToken"] = *automount;
+  return true;
+}
+
 std::string with_revision(Json object, std::uint64_t revision) {
   metadata_of(object)["resourceVersion"] = std::to_string(revision);
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 Outcome decode_object(const WriteContext& context, std::string_view body) {
-  Json object = Json::parse(body, nullptr, false);
-  if (object.is_discarded()) return bad_request("the body is not valid JSON");
+  const bool strict = context.field_validation == "Strict";
+  std::vector<std::string> complaints;
+  Outcome parsed = parse_body(body, strict ? &complaints : nullptr);
+  if (std::holds_alternative<Failure>(parsed)) return parsed;
+  Json object = std::get<Json>(std::move(parsed));
   if (!object.is_object()) return bad_request(fmt::format("the body is not an object but {}", object.type_name()));
   const std::string api_version = context.kind.api_version();
   const auto same = [&](const char* key, std::string_view wanted) {
@@ -64,7 +82,8 @@ Outcome decode_object(const WriteContext& context, std::string_view body) {
   }
   if (object.contains("metadata") && !object["metadata"].is_object() && !object["metadata"].is_null()) return cannot_handle(context.kind, "metadata is not an object");
   const std::vector<std::string> unknown = schema::prune_unknown(context.kind, object);
-  if (!unknown.empty() && context.field_validation == "Strict") return cannot_handle(context.kind, fmt::format("strict decoding error: {}", fmt::join(unknown, ", ")));
+  complaints.insert(complaints.end(), unknown.begin(), unknown.end());
+  if (strict && !complaints.empty()) return cannot_handle(context.kind, fmt::format("strict decoding error: {}", fmt::join(complaints, ", ")));
   return object;
 }
 
@@ -107,6 +126,9 @@ Outcome prepare_update(const WriteContext& context, const Json& current, Json ne
   }
   if (const std::string version = meta(next, "resourceVersion"); !version.empty() && version != "0" && version != meta(current, "resourceVersion")) {
     return modified(kind, context.name);
+  }
+  if (context.must_name_version && meta(next, "resourceVersion").empty()) {
+    return invalid(kind, context.name, {{"metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0x0: must be specified for an update"}});
   }
   next["apiVersion"] = current.value("apiVersion", Json());
   next["kind"] = current.value("kind", Json());

@@ -72,6 +72,7 @@ Result<Query> parse_query(std::string_view query) {
     else if (*key == "watch") out.watch = truth(*value);
     else if (*key == "allowWatchBookmarks") out.bookmarks = truth(*value);
     else if (*key == "sendInitialEvents") out.send_initial_events = truth(*value);
+    else if (*key == "includeObject") out.include_object = *value;
     else if (*key == "continue") out.continue_token = *value;
     else if (*key == "dryRun") {
       if (*value != "All") return base::error(Errc::kInvalidArgument, "dryRun: Unsupported value: \"{}\": supported values: \"All\"", *value);
@@ -101,6 +102,9 @@ Accept parse_accept(std::string_view accept) {
     if (entry.find("as=Table") != std::string::npos) {
       out.table = true;
       if (entry.find("v=v1beta1") != std::string::npos) out.table_version = "v1beta1";
+      decided = true;
+    } else if (entry.find("as=PartialObjectMetadata") != std::string::npos) {
+      out.metadata_only = true;
       decided = true;
     } else if (entry.find("as=") == std::string::npos) {
       decided = true;  // plain JSON is preferred over what follows

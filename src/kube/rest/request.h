@@ -26,6 +26,7 @@ Result<std::optional<Target>> parse_target(std::string_view path);
 struct Query {
   std::string label_selector, field_selector, resource_version, resource_version_match, field_validation, field_manager, grace_period, propagation;
   bool watch = false, bookmarks = false, dry_run = false, send_initial_events = false;
+  std::string include_object;
   std::optional<std::int64_t> limit;
   std::string continue_token;
 };
@@ -33,8 +34,9 @@ Result<Query> parse_query(std::string_view query);
 
 struct Accept {
   bool table = false;
+  bool metadata_only = false;   // as=PartialObjectMetadata(List)
   std::string table_version = "v1";
-  std::string include_object = "Metadata";   // of the query: None, Metadata, Object
+  std::string include_object = "Metadata";   // of a Table's rows (the query's includeObject): None, Metadata, Object
   bool openapi_protobuf = false;
   bool json = true;             // false: only forms that we do not speak (406)
 };

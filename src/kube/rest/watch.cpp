@@ -1,6 +1,7 @@
 #include "kube/rest/watch.h"
 
 #include "base/text.h"
+#include "kube/rest/object.h"
 #include "kube/rest/status.h"
 #include "kube/rest/table.h"
 
@@ -18,12 +19,7 @@ bool WatchStream::start() {
       const Json parsed = Json::parse(object.json.view(), nullptr, false);
       if (!parsed.is_discarded() && selected(parsed)) emit("ADDED", object.json, &parsed);
     }
-    if (options_.initial_bookmark) {
-      const Json mark = {{"kind", std::string(options_.kind->kind)},
-                         {"apiVersion", options_.kind->api_version()},
-                         {"metadata", {{"resourceVersion", std::to_string(options_.after)}, {"creationTimestamp", nullptr}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}};
-      responder_->stream(Bytes(R"({"type":"BOOKMARK","object":)" + mark.dump() + "}\n"));
-    }
+    if (options_.initial_bookmark) bookmark(options_.after, true);
   }
   bool too_old = false;
   subscription_ = storage_.subscribe(resource, options_.after, [this](const StorageEvent& event) { on_event(event); }, too_old);
@@ -36,10 +32,27 @@ bool WatchStream::start() {
   return true;
 }
 
+void WatchStream::bookmark(std::uint64_t revision, bool initial_end) {
+  Json mark = {{"kind", std::string(options_.kind->kind)}, {"apiVersion", options_.kind->api_version()},
+               {"metadata", {{"resourceVersion", std::to_string(revision)}, {"creationTimestamp", nullptr}}}};
+  if (initial_end) mark["metadata"]["annotations"] = {{"k8s.io/initial-events-end", "true"}};
+  if (options_.accept.table) {
+    mark = table(*options_.kind, {}, options_.accept.table_version, options_.accept.include_object, std::to_string(revision), clock_.unix_ms() / 1000, !columns_sent_);
+    columns_sent_ = true;
+  }
+  responder_->stream(Bytes(R"({"type":"BOOKMARK","object":)" + mark.dump() + "}\n"));
+}
+
+void WatchStream::skip(std::uint64_t revision) {
+  if (++skipped_ < kBookmarkEvery || !options_.bookmarks) return;
+  skipped_ = 0;
+  bookmark(revision, false);
+}
+
 void WatchStream::on_event(const StorageEvent& event) {
-  if (!options_.ns.empty() && event.object.key.ns != options_.ns) return;
+  if (!options_.ns.empty() && event.object.key.ns != options_.ns) return skip(event.object.revision);
   const char* type = event.type == StorageEvent::Type::kAdded ? "ADDED" : event.type == StorageEvent::Type::kModified ? "MODIFIED" : "DELETED";
-  if (options_.labels.empty() && options_.fields.empty() && !options_.accept.table) return emit(type, event.object.json, nullptr);
+  if (options_.labels.empty() && options_.fields.empty() && !options_.accept.table && !options_.accept.metadata_only) return emit(type, event.object.json, nullptr);
 
   const Json now = Json::parse(event.object.json.view(), nullptr, false);
   if (now.is_discarded()) return;
@@ -48,15 +61,21 @@ void WatchStream::on_event(const StorageEvent& event) {
   const bool is = event.type != StorageEvent::Type::kDeleted && selected(now);
   // An object that leaves the selection is deleted for this watcher, one that enters it is new.
   if (is) return emit(was ? "MODIFIED" : "ADDED", event.object.json, &now);
-  if (was) emit("DELETED", event.object.json, &now);
+  if (was) return emit("DELETED", event.object.json, &now);
+  skip(event.object.revision);
 }
 
 void WatchStream::emit(const char* type, const Bytes& object, const Json* parsed) {
+  skipped_ = 0;
   if (options_.accept.table && parsed != nullptr) {
     const std::string now_version = parsed->value("/metadata/resourceVersion"_json_pointer, "");
     const Json view = table(*options_.kind, std::span(parsed, 1), options_.accept.table_version, options_.accept.include_object, now_version, clock_.unix_ms() / 1000, !columns_sent_);
     columns_sent_ = true;
     responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, view.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n"));
+    return;
+  }
+  if (options_.accept.metadata_only && parsed != nullptr) {
+    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, partial_metadata(*parsed).dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n"));
     return;
   }
   std::string line = fmt::format(R"({{"type":"{}","object":)", type);

@@ -225,7 +225,7 @@ void default_pod(Json& pod, std::string_view random5) {
     if (account.empty()) account = "default";
     spec["serviceAccountName"] = account;
     spec["serviceAccount"] = account;
-    mount_token(spec, random5);
+    if (!random5.empty()) mount_token(spec, random5);  // admission of new pods only
   }
   const auto& priority = text_at(spec, "priorityClassName");
   put(spec, "priority", priority == "system-node-critical" ? 2000001000 : priority == "system-cluster-critical" ? 2000000000 : 0);

@@ -1,0 +1,105 @@
+// An API server core on a storage in memory, driven like kubectl would.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "kube/rest/api_server.h"
+#include "kube/rest/memory_storage.h"
+
+namespace rest_test {
+
+using nlohmann::json;
+
+class FixedClock final : public kubeedge::Clock {
+ public:
+  std::int64_t now_ms = 1'700'000'000'000;
+  std::int64_t unix_ms() const override { return now_ms; }
+  kubeedge::Milliseconds steady() const override { return kubeedge::Milliseconds(now_ms); }
+};
+
+struct Answer final : kubeedge::kube::ApiResponder {
+  int status = 0;
+  std::string type;
+  kubeedge::Bytes body;
+  bool streaming = false, ended = false;
+  std::vector<json> events;
+  kubeedge::unique_function<void()> gone;
+
+  void reply(int code, std::string content_type, kubeedge::Bytes text) override {
+    status = code;
+    type = std::move(content_type);
+    body = std::move(text);
+  }
+  void begin_stream(std::string content_type) override {
+    streaming = true;
+    type = std::move(content_type);
+  }
+  void stream(kubeedge::Bytes line) override { events.push_back(json::parse(line.view())); }
+  void end_stream() override { ended = true; }
+  void on_closed(kubeedge::unique_function<void()> f) override { gone = std::move(f); }
+  json parsed() const { return json::parse(body.view()); }
+};
+
+struct Harness {
+  kubeedge::kube::MemoryStorage storage;
+  FixedClock clock;
+  int serial = 0;
+  bool allow = true;
+  std::string asked;   // what the authorizer was asked last
+  std::unique_ptr<kubeedge::kube::ApiServer> server;
+
+  Harness() {
+    start();
+    for (const char* ns : {"default", "kube-system"}) {
+      send("POST", "/api/v1/namespaces", json{{"metadata", {{"name", ns}}}});
+      send("POST", std::string("/api/v1/namespaces/") + ns + "/serviceaccounts", json{{"metadata", {{"name", "default"}}}});
+    }
+  }
+  void start(kubeedge::kube::ApiServerOptions options = {}) {
+    kubeedge::kube::ApiServerHooks hooks;
+    hooks.authorize = [this](const kubeedge::kube::UserInfo&, const std::string& verb, const std::string& resource, const std::string& subresource,
+                             const std::string& ns, const std::string& name, std::string& why) {
+      asked = verb + " " + resource + "/" + subresource + " " + ns + "/" + name;
+      why = "the test says so";
+      return allow;
+    };
+    hooks.issue_token = [](const std::string& ns, const std::string& account, const kubeedge::Bytes&, const kubeedge::Bytes&) -> kubeedge::Result<kubeedge::Bytes> {
+      return kubeedge::Bytes(R"({"kind":"TokenRequest","status":{"token":")" + ns + "." + account + R"("}})");
+    };
+    hooks.new_uid = [this] { return "uid-" + std::to_string(++serial); };
+    hooks.random_suffix = [this] { return "abcd" + std::to_string(++serial % 10); };
+    server = std::make_unique<kubeedge::kube::ApiServer>(storage, clock, options, std::move(hooks));
+  }
+  std::shared_ptr<Answer> raw(const std::string& method, const std::string& path_and_query, std::string body = "", std::string content_type = "",
+                              std::string accept = "application/json") {
+    kubeedge::kube::ApiRequest request;
+    request.method = method;
+    const std::size_t mark = path_and_query.find('?');
+    request.path = path_and_query.substr(0, mark);
+    if (mark != std::string::npos) request.query = path_and_query.substr(mark + 1);
+    request.accept = std::move(accept);
+    request.content_type = std::move(content_type);
+    request.body = kubeedge::Bytes(std::move(body));
+    request.user = {"tester", {"system:masters"}};
+    auto answer = std::make_shared<Answer>();
+    server->handle(std::move(request), answer);
+    return answer;
+  }
+  std::shared_ptr<Answer> send(const std::string& method, const std::string& path, const json& body) { return raw(method, path, body.dump(), "application/json"); }
+  std::shared_ptr<Answer> get(const std::string& path) { return raw("GET", path); }
+  std::shared_ptr<Answer> patch(const std::string& path, const char* kind, const char* text) {
+    return raw("PATCH", path, text, std::string("application/") + kind + "-patch+json");
+  }
+};
+
+inline const json kPod = json::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"app":"x"}},
+  "spec":{"containers":[{"name":"c","image":"busybox:1"}]}})");
+inline constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+inline constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
+inline constexpr const char* kDevices = "/apis/devices.kubeedge.io/v1beta1/namespaces/default/devices";
+
+}  // namespace rest_test
