@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "harness.h"
 
 using namespace rest_test;
@@ -271,4 +273,72 @@ TEST_CASE("writes that cross are tried again, unless they named a version") {
   CHECK(a->status == 200);
   CHECK(b->parsed()["data"] == json::parse(R"({"n":"0","a":"1","b":"1"})"));
   CHECK(c->status == 409);
+}
+
+TEST_CASE("bad input: depth, duplicates, odd paths and queries") {
+  Harness api;
+  std::string deep = R"({"metadata":{"name":"d"},"spec":{"protocol":{"configData":)";
+  for (int i = 0; i < 100'000; ++i) deep += R"({"a":)";
+  deep += "1" + std::string(100'000, '}') + "}}}";
+  for (const char* method : {"POST", "DELETE"}) CHECK(api.raw(method, kDevices, deep, "application/json")->status == 400);
+  api.send("POST", kDevices, json::parse(R"({"metadata":{"name":"d"}})"));
+  CHECK(api.raw("PATCH", std::string(kDevices) + "/d", deep, "application/merge-patch+json")->status == 400);
+  CHECK(api.raw("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", deep, "application/json")->status == 400);
+  CHECK(api.raw("PATCH", std::string(kDevices) + "/d?fieldValidation=Strict", R"({"spec":{"nodeName":"a","nodeName":"b"}})", "application/merge-patch+json")->status == 400);
+  CHECK(api.raw("POST", kMaps, R"({"metadata":{"name":"m"},"data":{"a":"1","a":"2"}})", "application/json")->parsed()["data"]["a"] == "2");
+  for (const char* path : {"", "/api/v1/namespaces/default/pods/..%2f", "/api/v1/namespaces/default/pods/a/status/x", "/api/v1/pods/p", "/api/v1/namespaces/default/nodes",
+                           "/api/v1/namespaces/%ff/pods", "/apis/devices.kubeedge.io/v1/devices", "/api/v1/namespaces/default/pods/p%00"})
+    CHECK_MESSAGE(api.get(std::string(path) + "?watch=0")->status >= 400, path);
+  for (const char* query : {"?labelSelector=%zz", "?resourceVersion=x&watch=1", "?limit=x", "?dryRun=Some", "?fieldSelector=spec.nodeName"})
+    CHECK_MESSAGE(api.get(std::string(kPods) + query)->status == 400, query);
+  CHECK(api.raw("DELETE", "/api/v1/pods")->status == 405);
+  CHECK(api.send("POST", "/api/v1/pods", kPod)->status == 405);
+  CHECK(api.raw("BREW", kPods)->status == 405);
+  CHECK(api.raw("POST", kMaps, std::string(4 * 1024 * 1024, ' '), "application/json")->status == 413);
+}
+
+TEST_CASE("a pod's service account: pull secrets, no token, none at all") {
+  Harness api;
+  const std::string accounts = "/api/v1/namespaces/default/serviceaccounts";
+  api.send("POST", accounts, json::parse(R"({"metadata":{"name":"quiet"},"automountServiceAccountToken":false,"imagePullSecrets":[{"name":"reg"}]})"));
+  json pod = kPod;
+  pod["spec"]["serviceAccountName"] = "quiet";
+  json made = api.send("POST", kPods, pod)->parsed();
+  CHECK(made["spec"]["imagePullSecrets"][0]["name"] == "reg");
+  CHECK_FALSE(made["spec"].contains("volumes"));
+  CHECK_FALSE(made["spec"].contains("automountServiceAccountToken"));
+  // A later update does not bring the token in.
+  made = api.patch(std::string(kPods) + "/p", "merge", R"({"metadata":{"labels":{"a":"b"}}})")->parsed();
+  CHECK(made["metadata"]["labels"]["a"] == "b");
+  CHECK_FALSE(made["spec"].contains("volumes"));
+  pod["metadata"]["name"] = "q";
+  pod["spec"]["serviceAccountName"] = "nobody";
+  CHECK(api.send("POST", kPods, pod)->parsed()["message"] ==
+        R"~(pods "q" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found)~");
+}
+
+TEST_CASE("what an object owned goes with it") {
+  Harness api;
+  const json owner = api.send("POST", kMaps, json::parse(R"({"metadata":{"name":"o"}})"))->parsed();
+  const json link = {{"apiVersion", "v1"}, {"kind", "ConfigMap"}, {"name", "o"}, {"uid", owner["metadata"]["uid"]}};
+  api.send("POST", kMaps, json{{"metadata", {{"name", "owned"}, {"ownerReferences", {link}}}}});
+  json other = link;
+  other["uid"] = "else";
+  other["name"] = "else";
+  api.send("POST", kMaps, json{{"metadata", {{"name", "shared"}, {"ownerReferences", {link, other}}}}});
+  api.raw("DELETE", std::string(kMaps) + "/o");
+  CHECK(api.get(std::string(kMaps) + "/owned")->status == 404);
+  CHECK(api.get(std::string(kMaps) + "/shared")->status == 200);
+}
+
+TEST_CASE("a generated name that is taken is tried again") {
+  Harness api;
+  std::set<std::string> names;
+  for (int i = 0; i < 5; ++i) {
+    const auto made = api.send("POST", kMaps, json::parse(R"({"metadata":{"generateName":"g-"}})"));
+    REQUIRE(made->status == 201);
+    names.insert(made->parsed()["metadata"]["name"].get<std::string>());
+    api.serial -= api.serial % 10;  // the same suffixes come again
+  }
+  CHECK(names.size() == 5);
 }

@@ -185,3 +185,26 @@ TEST_CASE("watch: too old, from the future, bookmarks, tables, a limit") {
   CHECK(api.get(std::string(kMaps) + "?watch=1")->streaming);
   CHECK(api.get(std::string(kMaps) + "?watch=1")->status == 429);
 }
+
+TEST_CASE("metadata only, and rows with the whole object or none") {
+  Harness api;
+  api.send("POST", kMaps, json::parse(R"({"metadata":{"name":"m"},"data":{"a":"1"}})"));
+  const char* partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+  const json list = api.raw("GET", kMaps, "", "", partial)->parsed();
+  CHECK(list["kind"] == "PartialObjectMetadataList");
+  CHECK(list["items"][0]["kind"] == "PartialObjectMetadata");
+  CHECK_FALSE(list["items"][0].contains("data"));
+  CHECK(api.raw("GET", std::string(kMaps) + "/m", "", "", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")->parsed()["kind"] == "PartialObjectMetadata");
+  CHECK(api.raw("GET", std::string(kMaps) + "?watch=1", "", "", partial)->events[0]["object"]["kind"] == "PartialObjectMetadata");
+  CHECK(api.raw("GET", std::string(kMaps) + "?includeObject=Object", "", "", kTable)->parsed()["rows"][0]["object"]["data"]["a"] == "1");
+  CHECK_FALSE(api.raw("GET", std::string(kMaps) + "?includeObject=None", "", "", kTable)->parsed()["rows"][0].contains("object"));
+}
+
+TEST_CASE("watch: bookmarks keep an idle watch in time") {
+  Harness api;
+  const auto idle = api.get("/api/v1/namespaces/kube-system/configmaps?watch=1&allowWatchBookmarks=true&resourceVersion=" + std::to_string(api.storage.revision()));
+  for (int i = 0; i < 250; ++i) api.send("POST", kMaps, json{{"metadata", {{"name", "m" + std::to_string(i)}}}});
+  REQUIRE(idle->events.size() == 2);
+  CHECK(idle->events[1]["type"] == "BOOKMARK");
+  CHECK(idle->events[1]["object"]["kind"] == "ConfigMap");
+}
