@@ -51,7 +51,7 @@ TEST_CASE("OpenAPI v2 in both forms") {
   CHECK(containers["x-kubernetes-patch-merge-key"] == "name");
   CHECK(containers["items"]["$ref"] == "#/definitions/io.k8s.api.core.v1.Container");
   const auto proto = api.raw("GET", "/openapi/v2", "", "", kOpenApiProtobuf);
-  CHECK(proto->type == kOpenApiProtobuf);
+  CHECK(proto->type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");  // Go cannot parse the "@" of the Accept header
   CHECK(proto->body.view().starts_with("\x0a\x03" "2.0\x12"));
 }
 
