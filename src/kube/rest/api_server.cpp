@@ -8,6 +8,7 @@
 #include "kube/rest/body.h"
 #include "kube/rest/discovery.h"
 #include "kube/rest/object.h"
+#include "kube/rest/protobuf_body.h"
 #include "kube/rest/request.h"
 #include "kube/rest/selector.h"
 #include "kube/rest/status.h"
@@ -138,6 +139,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (call->kind == nullptr) return call->fail(path_not_found());
     if (call->kind->namespaced ? call->target.ns.empty() && !call->target.name.empty() : !call->target.ns.empty()) return call->fail(path_not_found());
     if (!call->accept.json) return call->fail({406, "NotAcceptable", "only the following media types are accepted: application/json", Json()});
+    if (plain_media_type(call->request.content_type) == kProtobufType && !call->request.body.empty()) {
+      auto json = json_of_protobuf(call->request.body.view());
+      if (const auto* failure = std::get_if<Failure>(&json)) return call->fail(*failure);
+      call->request.body = Bytes(std::get<Json>(json).dump(-1, ' ', false, Json::error_handler_t::replace));
+      call->request.content_type = "application/json";
+    }
     dispatch(call);
   }
 

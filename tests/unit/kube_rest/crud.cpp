@@ -63,7 +63,8 @@ TEST_CASE("refusals: what, where and why, as kube-apiserver words them") {
   CHECK(api.send("POST", kPods, json::parse(R"({"metadata":{"name":"p"},"spec":{"containers":7}})"))->status == 400);
   CHECK(api.raw("POST", kPods, "{", "application/json")->status == 400);
   CHECK(api.raw("POST", kPods, std::string(1000, '[') + std::string(1000, ']'), "application/json")->status == 400);
-  CHECK(api.raw("POST", kPods, "\x0a\x02", "application/vnd.kubernetes.protobuf")->status == 415);
+  CHECK(api.raw("POST", kPods, "\x0a\x02", "application/vnd.kubernetes.protobuf")->status == 400);
+  CHECK(api.raw("POST", kPods, "a: b", "application/yaml")->status == 415);
   CHECK(api.raw("GET", kPods, "", "", "application/vnd.kubernetes.protobuf")->status == 406);
   answer = api.get(std::string(kPods) + "/none");
   CHECK(answer->status == 404);
@@ -341,4 +342,50 @@ TEST_CASE("a generated name that is taken is tried again") {
     api.serial -= api.serial % 10;  // the same suffixes come again
   }
   CHECK(names.size() == 5);
+}
+
+namespace {
+
+// A message by hand: tag, length, content.
+std::string field(unsigned number, const std::string& bytes) {
+  return std::string(1, static_cast<char>(number << 3 | 2)) + static_cast<char>(bytes.size()) + bytes;
+}
+std::string varint(unsigned number, unsigned char value) { return {static_cast<char>(number << 3), static_cast<char>(value)}; }
+std::string k8s(const std::string& version, const std::string& kind, const std::string& raw) {
+  return std::string("k8s\0", 4) + field(1, field(1, version) + field(2, kind)) + field(2, raw);
+}
+
+}  // namespace
+
+TEST_CASE("Kubernetes' protobuf bodies, as kubectl create sends them") {
+  Harness api;
+  const char* type = "application/vnd.kubernetes.protobuf";
+  // ObjectMeta as Go writes it: empty strings and a zero time included.
+  const std::string meta = field(1, "cm") + field(2, "") + field(3, "") + varint(7, 0) + field(8, "") + field(11, field(1, "app") + field(2, "x"));
+  const json made = api.raw("POST", kMaps, k8s("v1", "ConfigMap", field(1, meta) + field(2, field(1, "a") + field(2, "b")) + varint(4, 0)), type)->parsed();
+  CHECK(made["metadata"]["labels"]["app"] == "x");
+  CHECK(made["data"] == json::parse(R"({"a":"b"})"));
+  CHECK(made["immutable"] == false);  // a pointer in Go: sent is set
+  CHECK_FALSE(made["metadata"].contains("generateName"));
+  const json secret = api.raw("POST", "/api/v1/namespaces/default/secrets", k8s("v1", "Secret", field(1, field(1, "s")) + field(2, field(1, "a") + field(2, "hi")) + field(3, "Opaque")), type)->parsed();
+  CHECK(secret["data"]["a"] == "aGk=");
+  // A container's probe (an embedded handler) and port, a quantity, an emptyDir.
+  const std::string probe = field(1, field(2, field(1, "/x") + field(2, varint(1, 0) + varint(2, 80)))) + varint(2, 5);
+  const std::string resources = field(1, field(1, "cpu") + field(2, field(1, "100m")));
+  const std::string container = field(1, "c") + field(2, "busybox") + field(8, resources) + field(10, probe);
+  const auto answer = api.raw("POST", kPods, k8s("v1", "Pod", field(1, field(1, "p")) + field(2, field(1, field(1, "v") + field(2, field(2, field(1, "")))) + field(2, container))), type);
+  REQUIRE_MESSAGE(answer->status == 201, answer->body.str());
+  const json pod = answer->parsed();
+  CHECK(pod["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"] == 80);
+  CHECK(pod["spec"]["containers"][0]["livenessProbe"]["initialDelaySeconds"] == 5);
+  CHECK(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "100m");
+  CHECK(pod["spec"]["volumes"][0]["emptyDir"] == json::object());
+  CHECK(api.raw("DELETE", std::string(kPods) + "/p", k8s("v1", "DeleteOptions", varint(1, 0)), type)->status == 200);
+  // Cut anywhere, it is refused and nothing else happens.
+  const std::string whole = k8s("v1", "ConfigMap", field(1, field(1, "z")) + field(2, field(1, "a") + field(2, "b")));
+  for (std::size_t size = 1; size < whole.size(); ++size) {
+    const auto cut = api.raw("POST", kMaps, whole.substr(0, size), type);
+    CHECK_MESSAGE(cut->status >= 400, size);
+  }
+  CHECK(api.raw("POST", kDevices, k8s("devices.kubeedge.io/v1beta1", "Device", ""), type)->status == 415);
 }
