@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "edge/node/json_read.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::edge {
@@ -80,9 +81,8 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (!node.is_object()) return again("the stored node is damaged");
     const NodeIdentity me = identity();
     Json wanted = node_labels(me, read_node_facts(options.data_dir));
-    const Json labels = node.value("/metadata/labels"_json_pointer, Json::object());
-    const bool same = std::all_of(wanted.items().begin(), wanted.items().end(),
-                                  [&](const auto& item) { return labels.is_object() && labels.contains(item.key()) && labels[item.key()] == item.value(); });
+    const Json& labels = member_of(member_of(node, "metadata"), "labels");
+    const bool same = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) { return member_of(labels, item.key().c_str()) == item.value(); });
     if (same) return accepted();
     const Json update = {{"apiVersion", "v1"}, {"kind", "Node"}, {"metadata", {{"name", me.name}, {"labels", wanted}, {"annotations", {{"volumes.kubernetes.io/controller-managed-attach-detach", "true"}}}}}};
     meta.update_node(Bytes(update.dump()), [weak = weak_from_this()](MetaResult<Bytes> answer) {
@@ -100,6 +100,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
 
   void accepted() {
     registered = true;
+    retry_after = options.retry_first;
     log(LogLevel::kInfo, "registered");
     begin();
   }
@@ -120,7 +121,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     }
     const auto stored = meta.local(node_key());
     const Json node = stored ? parse(*stored) : Json();
-    const Json before = node.is_object() && node.contains("status") && node["status"].is_object() ? node["status"] : Json::object();
+    const Json before = member_of(node, "status").is_object() ? member_of(node, "status") : Json::object();
     const Json after = node_status(identity(), read_node_facts(options.data_dir), runtime_state(), before, now_s());
     const Milliseconds now = runtime.clock().steady();
     const bool due = last_report.count() == 0 || now - last_report >= options.status_report;
@@ -185,7 +186,10 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (!up) return;
     if (answer) {
       lease = parse(*answer.value);
-      if (lease.is_object()) return renew_lease();
+      if (lease.is_object()) {
+        if (!member_of(lease, "spec").is_object()) lease["spec"] = new_lease()["spec"];  // made by hand, without one
+        return renew_lease();
+      }
       lease = Json();
     }
     if (answer || answer.error.reason != "NotFound") return schedule_lease();
@@ -202,7 +206,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
                           {"renewTime", base::rfc3339_micro(runtime.clock().unix_ms())}}}};
     const auto stored = meta.local(node_key());
     const Json node = stored ? parse(*stored) : Json();
-    if (const std::string uid = node.is_object() ? node.value("/metadata/uid"_json_pointer, "") : ""; !uid.empty()) {
+    if (const std::string uid = text_of(member_of(node, "metadata"), "uid"); !uid.empty()) {
       out["metadata"]["ownerReferences"] = Json::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", options.identity.name}, {"uid", uid}}});
     }
     return out;
@@ -213,7 +217,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (!up) return;
     if (answer) {
       lease = parse(*answer.value);
-      if (!lease.is_object() || !lease.contains("spec") || !lease["spec"].is_object()) lease = Json();
+      if (!member_of(lease, "spec").is_object()) lease = Json();
     } else {
       log(LogLevel::kWarning, "lease was not renewed: " + answer.error.message);
       lease = Json();  // read it again: another writer, or it is gone

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "edge/node/json_read.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -11,13 +12,20 @@ using Json = nlohmann::json;
 
 constexpr const char* kNoPodsTaint = "node.kubeedge.io/no-pod-runtime";
 
+// A status' condition of a type, or nullptr.
+const Json* condition_of(const Json& status, const std::string& type) {
+  const Json& list = member_of(status, "conditions");
+  if (!list.is_array()) return nullptr;
+  const auto found = std::find_if(list.begin(), list.end(), [&](const Json& item) { return text_of(item, "type") == type; });
+  return found == list.end() ? nullptr : &*found;
+}
+
 Json condition(const char* type, bool status, const std::string& reason, const std::string& message, const Json& previous, std::int64_t now) {
   const std::string time = base::rfc3339(now);
   const std::string value = status ? "True" : "False";
   std::string since = time;
-  if (const auto list = previous.find("conditions"); previous.is_object() && list != previous.end() && list->is_array()) {
-    for (const Json& old : *list)
-      if (old.is_object() && old.value("type", "") == type && old.value("status", "") == value) since = old.value("lastTransitionTime", time);
+  if (const Json* old = condition_of(previous, type); old != nullptr && text_of(*old, "status") == value) {
+    if (const std::string then = text_of(*old, "lastTransitionTime"); !then.empty()) since = then;
   }
   return {{"type", type}, {"status", value}, {"lastHeartbeatTime", time}, {"lastTransitionTime", since}, {"reason", reason}, {"message", message}};
 }
@@ -28,8 +36,9 @@ Json resources(const NodeFacts& facts, int pods, std::int64_t memory_kib, const 
 }
 
 Json without_heartbeats(Json status) {
-  if (const auto list = status.find("conditions"); list != status.end() && list->is_array())
-    for (Json& item : *list) item.erase("lastHeartbeatTime");
+  if (const auto list = status.is_object() ? status.find("conditions") : status.end(); list != status.end() && list->is_array())
+    for (Json& item : *list)
+      if (item.is_object()) item.erase("lastHeartbeatTime");
   return status;
 }
 
@@ -92,12 +101,9 @@ std::optional<std::string> node_patch(const Json& before, const Json& after, boo
   for (const Json& now : after["conditions"]) {
     order.push_back({{"type", now["type"]}});
     Json delta = {{"type", now["type"]}};
-    Json old;
-    if (before.is_object() && before.contains("conditions") && before["conditions"].is_array())
-      for (const Json& item : before["conditions"])
-        if (item.is_object() && item.value("type", "") == now["type"]) old = item;
+    const Json* old = condition_of(before, text_of(now, "type"));
     for (const auto& [key, value] : now.items())
-      if (!old.is_object() || !old.contains(key) || old[key] != value) delta[key] = value;
+      if (old == nullptr || member_of(*old, key.c_str()) != value) delta[key] = value;
     if (delta.size() > 1) changed.push_back(std::move(delta));
   }
   if (!changed.empty()) {
