@@ -185,23 +185,6 @@ class Merger {
 
 }  // namespace
 
-Result<Json> json_patch(const Json& document, const Json& operations) {
-  if (!operations.is_array()) return base::error(Errc::kInvalidArgument, "a JSON patch is a list of operations");
-  if (operations.size() > kMaxJsonPatchOperations) {
-    return base::error(Errc::kLimitExceeded, "The allowed maximum operations in a JSON patch is {}, got {}", kMaxJsonPatchOperations, operations.size());
-  }
-  Json out = document;
-  for (std::size_t i = 0; i < operations.size(); ++i) {
-    // nlohmann reports a bad pointer, a failed test or a missing target by exception only.
-    try {
-      out = out.patch(Json::array({operations[i]}));
-    } catch (const Json::exception& failed) {
-      return base::error(Errc::kInvalidArgument, "JSON patch operation {}: {}", i, failed.what());
-    }
-  }
-  return out;
-}
-
 Json merge_patch(const Json& document, const Json& patch) {
   Json out = document;
   out.merge_patch(patch);

@@ -13,7 +13,10 @@ using Json = nlohmann::json;
 
 inline constexpr std::size_t kMaxJsonPatchOperations = 10'000;  // kube-apiserver's own limit
 
-// RFC 6902. Errors name the operation that failed.
+inline constexpr std::size_t kMaxJsonPatchCopyBytes = 3 * 1024 * 1024;  // all "copy" operations of one patch together
+
+// RFC 6902, all of it or nothing. Errors name the operation that failed: kInvalidArgument = it makes no sense,
+// kConflict = a test or a path did not hold, kLimitExceeded.
 Result<Json> json_patch(const Json& document, const Json& operations);
 
 // RFC 7386.

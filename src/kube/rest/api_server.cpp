@@ -447,7 +447,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       Result<Json> next = strategic ? patch::strategic_merge(current, body, call->kind->object)
                           : type == "application/merge-patch+json" ? Result<Json>(patch::merge_patch(current, body))
                                                                    : patch::json_patch(current, body);
+      if (!next && next.error().code != Errc::kConflict) return bad_request(next.error().message);
       if (!next) return Failure{422, "Invalid", "the server rejected our request due to an error in our request: " + next.error().message, Json()};
+      if (deeper_than(*next, kMaxBodyDepth)) return bad_request(fmt::format("the patched object is nested deeper than {} levels", kMaxBodyDepth));
       const std::vector<std::string> unknown = schema::prune_unknown(*call->kind, *next);
       if (strict && !unknown.empty()) {
         const std::string quoted = Json(call->request.body.str().substr(0, kMaxQuotedPatch)).dump(-1, ' ', false, Json::error_handler_t::replace);

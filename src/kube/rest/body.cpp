@@ -1,5 +1,6 @@
 #include "kube/rest/body.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/text.h"
@@ -70,6 +71,11 @@ class DuplicateFinder {
 };
 
 }  // namespace
+
+bool deeper_than(const Json& value, int levels) {
+  if (!value.is_structured()) return false;
+  return levels == 0 || std::any_of(value.begin(), value.end(), [&](const Json& item) { return deeper_than(item, levels - 1); });
+}
 
 std::variant<Json, Failure> parse_body(std::string_view text, std::vector<std::string>* duplicates) {
   if (too_deep(text)) return bad_request(fmt::format("the body is nested deeper than {} levels", kMaxBodyDepth));

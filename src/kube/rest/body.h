@@ -19,4 +19,7 @@ inline constexpr int kMaxBodyDepth = 256;
 // The last one counts. A Failure: not JSON, or too deep.
 std::variant<Json, Failure> parse_body(std::string_view text, std::vector<std::string>* duplicates);
 
+// Patches add to what is there: no object may get deeper than a body.
+bool deeper_than(const Json& value, int levels);
+
 }  // namespace kubeedge::kube::rest

@@ -69,3 +69,24 @@ TEST_CASE("JSON patch: operations in turn, a failing one is named") {
 }
 
 TEST_CASE("merge patch") { CHECK(patch::merge_patch(Json::parse(R"({"a":{"b":1,"c":2}})"), Json::parse(R"({"a":{"b":null,"d":3}})")) == Json::parse(R"({"a":{"c":2,"d":3}})")); }
+
+TEST_CASE("JSON patch: the six operations, escapes, and all or nothing") {
+  const Json document = Json::parse(R"({"a":{"b/c":[1,2,3]},"d":1})");
+  const auto out = patch::json_patch(document, Json::parse(R"([{"op":"test","path":"/d","value":1},{"op":"add","path":"/a/b~1c/1","value":9},
+    {"op":"remove","path":"/a/b~1c/0"},{"op":"replace","path":"/d","value":"x"},{"op":"copy","from":"/d","path":"/e"},
+    {"op":"move","from":"/a","path":"/f"},{"op":"add","path":"/f/b~1c/-","value":4}])"));
+  REQUIRE(out);
+  CHECK(*out == Json::parse(R"({"d":"x","e":"x","f":{"b/c":[9,2,3,4]}})"));
+  for (const char* missed : {R"({"op":"test","path":"/d","value":2})", R"({"op":"remove","path":"/nope"})", R"({"op":"remove","path":""})",
+                             R"({"op":"add","path":"/a/b~1c/01","value":2})", R"({"op":"add","path":"/a/b~1c/4","value":2})", R"({"op":"replace","path":"/x","value":1})"})
+    CHECK_MESSAGE(patch::json_patch(document, Json::array({Json::parse(missed)})).error().code == kubeedge::Errc::kConflict, missed);
+  for (const char* wrong : {R"({"op":"add","path":"/a/b~2c","value":2})", R"({"op":"add","path":"d","value":2})", R"({"op":"add","path":"/d"})", R"({"op":"copy","path":"/d"})",
+                            R"({"op":"move","from":"/a","path":"/a/x"})", R"(7)"})
+    CHECK_MESSAGE(patch::json_patch(document, Json::array({Json::parse(wrong)})).error().code == kubeedge::Errc::kInvalidArgument, wrong);
+}
+
+TEST_CASE("JSON patch: copies that would fill the memory are refused") {
+  Json bomb = Json::array();
+  for (int i = 0; i < 40; ++i) bomb.push_back({{"op", "copy"}, {"from", ""}, {"path", "/x" + std::to_string(i)}});
+  CHECK(patch::json_patch(Json::parse(R"({"a":"0123456789"})"), bomb).error().code == kubeedge::Errc::kLimitExceeded);
+}

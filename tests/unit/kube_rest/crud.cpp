@@ -292,6 +292,13 @@ TEST_CASE("bad input: depth, duplicates, odd paths and queries") {
     CHECK_MESSAGE(api.get(std::string(path) + "?watch=0")->status >= 400, path);
   for (const char* query : {"?labelSelector=%zz", "?resourceVersion=x&watch=1", "?limit=x", "?dryRun=Some", "?fieldSelector=spec.nodeName"})
     CHECK_MESSAGE(api.get(std::string(kPods) + query)->status == 400, query);
+  // Each patch is flat enough, their sum is not.
+  std::string inside(200, '['), path = "/spec/protocol/configData/a";
+  inside += std::string(200, ']');
+  CHECK(api.patch(std::string(kDevices) + "/d", "merge", R"({"spec":{"protocol":{"configData":{"a":[]}}}})")->status == 200);
+  CHECK(api.patch(std::string(kDevices) + "/d", "json", (R"([{"op":"add","path":")" + path + R"(/-","value":)" + inside + "}]").c_str())->status == 200);
+  for (int i = 0; i < 150; ++i) path += "/0";
+  CHECK(api.patch(std::string(kDevices) + "/d", "json", (R"([{"op":"add","path":")" + path + R"(/-","value":)" + inside + "}]").c_str())->status == 400);
   CHECK(api.raw("DELETE", "/api/v1/pods")->status == 405);
   CHECK(api.send("POST", "/api/v1/pods", kPod)->status == 405);
   CHECK(api.raw("BREW", kPods)->status == 405);
