@@ -23,6 +23,13 @@ class Causes {
   void invalid(const std::string& field, const Json& value, const std::vector<std::string>& details) {
     for (const auto& detail : details) invalid(field, value, detail);
   }
+  // A value that Kubernetes prints without quotes.
+  void invalid_raw(const std::string& field, std::string_view value, std::string_view detail) {
+    add(field, "FieldValueInvalid", "Invalid value: " + std::string(value), detail);
+  }
+  void duplicate_raw(const std::string& field, std::string_view value, std::string_view detail) {
+    add(field, "FieldValueDuplicate", "Duplicate value: " + std::string(value), detail);
+  }
   void wrong_type(const std::string& field, std::string_view has, std::string_view detail) {
     add(field, "FieldValueTypeInvalid", "Invalid value: \"" + std::string(has) + "\"", detail);
   }
@@ -33,10 +40,13 @@ class Causes {
     for (const auto one : supported) list += (list.back() == ' ' ? "\"" : ", \"") + std::string(one) + "\"";
     add(field, "FieldValueNotSupported", "Unsupported value: " + shown(value), list);
   }
+  std::size_t size() const { return causes_.size(); }
   std::vector<Cause> take() { return std::move(causes_); }
 
  private:
-  static std::string shown(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+  static std::string shown(const Json& value) {
+    return value.is_null() ? "\"null\"" : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
   void add(const std::string& field, std::string_view reason, std::string message, std::string_view detail) {
     if (causes_.size() >= kMaxCauses) return;
     if (!detail.empty()) message += ": " + std::string(detail);

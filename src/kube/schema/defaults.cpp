@@ -49,7 +49,6 @@ Hook hook_of(std::string_view name) {
          put_text(o, "imagePullPolicy", pull_policy(text_at(o, "image")));
          put_text(o, "terminationMessagePath", "/dev/termination-log");
          put_text(o, "terminationMessagePolicy", "File");
-         put(o, "resources", Json::object());
        }},
       {"ContainerPort", [](Json& o) { put_text(o, "protocol", "TCP"); }},
       {"EndpointPort", [](Json& o) { put_text(o, "protocol", "TCP"); }},
@@ -65,7 +64,6 @@ Hook hook_of(std::string_view name) {
          put_text(o, "scheme", "HTTP");
        }},
       {"ObjectFieldSelector", [](Json& o) { put_text(o, "apiVersion", "v1"); }},
-      {"ResourceFieldSelector", [](Json& o) { put(o, "divisor", "0"); }},
       {"HostPathVolumeSource", [](Json& o) { put(o, "type", ""); }},
       {"SecretVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
       {"ConfigMapVolumeSource", [](Json& o) { put(o, "defaultMode", kVolumeMode); }},
@@ -77,6 +75,7 @@ Hook hook_of(std::string_view name) {
          put_text(o, "restartPolicy", "Always");
          put(o, "securityContext", Json::object());
          put(o, "terminationGracePeriodSeconds", 30);
+         if (int_at(o, "terminationGracePeriodSeconds") < 0) o["terminationGracePeriodSeconds"] = 1;
          put_text(o, "schedulerName", "default-scheduler");
        }},
   };
@@ -88,6 +87,24 @@ Hook hook_of(std::string_view name) {
 
 void normalize(const Object& what, Json& object);
 
+Json empty_value(const Field& field) {
+  if (field.shape != Shape::kSingle) return nullptr;
+  switch (field.type) {
+    case Type::kString: return "";
+    case Type::kInteger:
+    case Type::kNumber:
+    case Type::kIntOrString: return 0;
+    case Type::kBoolean: return false;
+    case Type::kQuantity: return "0";
+    case Type::kObject: return Json::object();
+    default: return nullptr;
+  }
+}
+
+bool is_empty(const Json& value) {
+  return value.is_null() || value == "" || value == 0 || value == false || (value.is_structured() && value.empty());
+}
+
 void normalize_value(const Field& field, Json& value) {
   if (field.type == Type::kObject) return normalize(*field.object, value);
   if (field.type == Type::kQuantity) {
@@ -98,21 +115,18 @@ void normalize_value(const Field& field, Json& value) {
   }
 }
 
-// The form that Kubernetes' encoder writes: no nulls, no empty lists, quantities and times in one spelling, and what may not be left
-// out is there even when it is empty.
+// The form that Kubernetes' encoder writes: empty values dropped or filled in as the field's Go type has it, quantities and times in one
+// spelling.
 void normalize(const Object& what, Json& object) {
   if (!object.is_object()) return;
-  for (auto it = object.begin(); it != object.end();) {
-    const Field* field = what.find(it.key());
-    const bool list = field != nullptr && field->shape != Shape::kSingle;
-    const bool drop = field != nullptr && !field->required && (it->is_null() || (list && it->is_structured() && it->empty()));
-    it = drop ? object.erase(it) : std::next(it);
-  }
   for (const Field& field : what.fields) {
-    if (!field.required || field.shape != Shape::kSingle || !at(object, field.name).is_null()) continue;
-    if (field.type == Type::kString) object[std::string(field.name)] = "";
-    else if (field.type == Type::kInteger) object[std::string(field.name)] = 0;
-    else if (field.type == Type::kBoolean) object[std::string(field.name)] = false;
+    const auto found = object.find(field.name);
+    const bool there = found != object.end();
+    if (field.empty == Empty::kWrite) {
+      if (!there || found->is_null()) object[std::string(field.name)] = empty_value(field);
+    } else if (there && (found->is_null() || (field.empty == Empty::kDrop && is_empty(*found)))) {
+      object.erase(found);
+    }
   }
   if (const Hook hook = hook_of(what.name)) hook(object);
   for (auto it = object.begin(); it != object.end(); ++it) {
@@ -121,7 +135,28 @@ void normalize(const Object& what, Json& object) {
     if (field->shape == Shape::kSingle) {
       normalize_value(*field, *it);
     } else if (it->is_structured()) {
-      for (auto& value : *it) normalize_value(*field, value);
+      Field element = *field;
+      element.shape = Shape::kSingle;
+      for (auto& value : *it) {
+        if (value.is_null()) value = empty_value(element);
+        normalize_value(element, value);
+      }
+    }
+  }
+}
+
+// A null is no value in a custom object, unless its place may hold anything.
+void drop_nulls(const Object& what, Json& object) {
+  if (!object.is_object()) return;
+  for (const Field& field : what.fields) {
+    const auto found = object.find(field.name);
+    if (found == object.end()) continue;
+    if (found->is_null()) {
+      object.erase(found);
+    } else if (field.type == Type::kObject && field.shape == Shape::kSingle) {
+      drop_nulls(*field.object, *found);
+    } else if (field.type == Type::kObject && found->is_structured()) {
+      for (auto& value : *found) drop_nulls(*field.object, value);
     }
   }
 }
@@ -138,7 +173,7 @@ void requests_from_limits(Json& container) {
 void host_ports(Json& container) {
   if (!list_at(container, "ports").empty())
     for (auto& port : container["ports"])
-      if (port.is_object() && int_at(port, "containerPort") != 0) put_number(port, "hostPort", static_cast<int>(int_at(port, "containerPort")));
+      if (port.is_object() && int_at(port, "containerPort") != 0 && int_at(port, "hostPort") == 0) port["hostPort"] = port["containerPort"];
 }
 
 // Applied to containers and init containers.
@@ -159,13 +194,14 @@ void default_tolerations(Json& spec) {
       return (name.empty() || name == taint) && (effect.empty() || effect == "NoExecute");
     });
     if (!there)
-      spec["tolerations"].push_back({{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", kTolerationSeconds}});
+      spec["tolerations"].push_back(
+          {{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", kTolerationSeconds}});
   }
 }
 
 // What the ServiceAccount admission plugin mounts: a token of the pod's own, the cluster's CA, the namespace.
 void mount_token(Json& spec, std::string_view random5) {
-  if (const Json& automount = at(spec, "automountServiceAccountToken"); automount.is_boolean() && !automount.get<bool>()) return;
+  if (at(spec, "automountServiceAccountToken") == false) return;
   std::string name;
   for (const auto& volume : list_at(spec, "volumes")) {
     if (!text_at(volume, "name").starts_with(kTokenVolume)) continue;
@@ -231,8 +267,15 @@ void default_pod(Json& pod, std::string_view random5) {
   put(spec, "priority", priority == "system-node-critical" ? 2000001000 : priority == "system-cluster-critical" ? 2000000000 : 0);
   put(spec, "preemptionPolicy", "PreemptLowerPriority");
   default_tolerations(spec);
-  put(pod, "status", Json::object());
   put_text(pod["status"], "phase", "Pending");
+  if (!list_at(spec, "schedulingGates").empty())
+    put(pod["status"], "conditions",
+        Json::array({{{"type", "PodScheduled"},
+                      {"status", "False"},
+                      {"reason", "SchedulingGated"},
+                      {"message", "Scheduling is blocked due to non-empty scheduling gates"},
+                      {"lastProbeTime", nullptr},
+                      {"lastTransitionTime", at(pod["metadata"], "creationTimestamp")}}}));
   put_text(pod["status"], "qosClass", qos_class(spec));
 }
 
@@ -249,28 +292,19 @@ void default_secret(Json& secret) {
 void default_namespace(Json& space) {
   Json& metadata = space["metadata"];
   if (const std::string name = text_at(metadata, "name"); !name.empty()) metadata["labels"]["kubernetes.io/metadata.name"] = name;
-  put(space, "spec", Json::object());
   // A namespace that goes away loses its finalizers one by one: they must not come back.
   if (at(metadata, "deletionTimestamp").is_null()) put(space["spec"], "finalizers", Json::array({"kubernetes"}));
-  put(space, "status", Json::object());
   put_text(space["status"], "phase", "Active");
 }
 
 void default_node(Json& node) {
-  put(node, "spec", Json::object());
-  put(node, "status", Json::object());
-  Json& status = node["status"];
-  if (const Json capacity = at(status, "capacity"); capacity.is_object()) put(status, "allocatable", capacity);
-  // Structs that Go's encoder always writes.
-  put(status, "daemonEndpoints", Json{{"kubeletEndpoint", {{"Port", 0}}}});
-  put(status, "nodeInfo", Json::object());
-  for (const auto field : {"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion",
-                           "kubeProxyVersion", "operatingSystem", "architecture"})
-    put(status["nodeInfo"], field, "");
+  Json& spec = node["spec"];
+  if (!text_at(spec, "podCIDR").empty()) put(spec, "podCIDRs", Json::array({text_at(spec, "podCIDR")}));
+  else if (!list_at(spec, "podCIDRs").empty()) spec["podCIDR"] = spec["podCIDRs"][0];
+  if (const Json capacity = at(at(node, "status"), "capacity"); capacity.is_object()) put(node["status"], "allocatable", capacity);
 }
 
 void default_service(Json& service) {
-  put(service, "spec", Json::object());
   Json& spec = service["spec"];
   put_text(spec, "type", "ClusterIP");
   put_text(spec, "sessionAffinity", "None");
@@ -288,7 +322,11 @@ void default_service(Json& service) {
   if (outside) put_text(spec, "externalTrafficPolicy", "Cluster");
   if (text_at(spec, "type") != "ExternalName") put_text(spec, "internalTrafficPolicy", "Cluster");
   if (text_at(spec, "type") == "LoadBalancer") put(spec, "allocateLoadBalancerNodePorts", true);
-  put(service, "status", Json{{"loadBalancer", Json::object()}});
+  if (text_at(spec, "clusterIP") == "None") {
+    put(spec, "clusterIPs", Json::array({"None"}));
+    put(spec, "ipFamilies", Json::array({"IPv4"}));
+    put_text(spec, "ipFamilyPolicy", "SingleStack");
+  }
 }
 
 }  // namespace
@@ -297,14 +335,17 @@ void apply_defaults(const Kind& kind, Json& object, std::string_view random5) {
   if (!object.is_object()) return;
   if (kind.custom) {
     // The schema of a custom kind has hardly a default; only its metadata is decoded and written again by Kubernetes.
+    drop_nulls(*kind.object, object);
     const Field* metadata = kind.object->find("metadata");
-    if (metadata != nullptr && object.contains("metadata")) normalize(*metadata->object, object["metadata"]);
+    if (metadata != nullptr && at(object, "metadata").is_object()) {
+      normalize(*metadata->object, object["metadata"]);
+      if (!kind.namespaced) object["metadata"].erase("namespace");
+    }
     if (kind.kind == "Device" && at(at(object, "spec"), "deviceModelRef").is_object()) put(object["spec"]["deviceModelRef"], "name", "");
     return;
   }
-  put(object, "metadata", Json::object());
   normalize(*kind.object, object);
-  if (!object["metadata"].is_object()) return;
+  if (!kind.namespaced) object["metadata"].erase("namespace");
   if (kind.group.empty()) {
     if (kind.kind == "Pod") default_pod(object, random5);
     else if (kind.kind == "Secret") default_secret(object);

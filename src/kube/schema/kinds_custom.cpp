@@ -39,9 +39,9 @@ constexpr Field Redis_f[] = {object("redisClientConfig", RedisClient)};
 constexpr Object Redis{KE_DEVICES "redis", Redis_f};
 constexpr Field DbMethod_f[] = {object("TDEngine", TdEngine), object("influxdb2", Influx), object("mysql", Mysql), object("redis", Redis)};
 constexpr Object DbMethod{KE_DEVICES "dbMethod", DbMethod_f};
-constexpr Field PushHttp_f[] = {str("hostName"), integer("port"), str("requestPath"), integer("timeout")};
+constexpr Field PushHttp_f[] = {str("hostName"), integer64("port"), str("requestPath"), integer64("timeout")};
 constexpr Object PushHttp{KE_DEVICES "http", PushHttp_f};
-constexpr Field PushMqtt_f[] = {str("address"), integer("qos"), boolean("retained"), str("topic")};
+constexpr Field PushMqtt_f[] = {str("address"), integer32("qos"), boolean("retained"), str("topic")};
 constexpr Object PushMqtt{KE_DEVICES "mqtt", PushMqtt_f};
 constexpr Field PushOtel_f[] = {str("endpointURL")};
 constexpr Object PushOtel{KE_DEVICES "otel", PushOtel_f};
@@ -50,15 +50,15 @@ constexpr Field PushMethod_f[] = {object("anomalyDetection", OpenObject), object
 constexpr Object PushMethod{KE_DEVICES "Device.spec.properties.pushMethod", PushMethod_f};
 constexpr Field ProtocolConfig_f[] = {object("configData", OpenObject), str("protocolName")};
 constexpr Object ProtocolConfig{KE_DEVICES "ProtocolConfig", ProtocolConfig_f};
-constexpr Field Property_f[] = {integer("collectCycle"), object("desired", TwinValue), str("name"), object("pushMethod", PushMethod),
-    integer("reportCycle"), boolean("reportToCloud"), object("visitors", ProtocolConfig)};
+constexpr Field Property_f[] = {integer64("collectCycle"), object("desired", TwinValue), str("name"), object("pushMethod", PushMethod),
+    integer64("reportCycle"), boolean("reportToCloud"), object("visitors", ProtocolConfig)};
 constexpr Object Property{KE_DEVICES "Device.spec.properties", Property_f};
-constexpr Field StateReport_f[] = {integer("reportCycle"), boolean("reportToCloud")};
+constexpr Field StateReport_f[] = {integer64("reportCycle"), boolean("reportToCloud")};
 constexpr Object StateReport{KE_DEVICES "Device.spec.stateReport", StateReport_f};
 constexpr Field DeviceSpec_f[] = {object("deviceModelRef", ModelRef), objects("methods", Method), str("nodeName"),
     objects("properties", Property), object("protocol", ProtocolConfig), object("stateReport", StateReport)};
 constexpr Object DeviceSpec{KE_DEVICES "Device.spec", DeviceSpec_f};
-constexpr Field DeviceOwnStatus_f[] = {integer("reportCycle"), boolean("reportToCloud")};
+constexpr Field DeviceOwnStatus_f[] = {integer64("reportCycle"), boolean("reportToCloud")};
 constexpr Object DeviceOwnStatus{KE_DEVICES "Device.status", DeviceOwnStatus_f, true};
 constexpr Field Device_f[] = {str("apiVersion"), str("kind"), object("metadata", ObjectMeta), object("spec", DeviceSpec),
     object("status", DeviceOwnStatus)};

@@ -33,161 +33,177 @@ extern const Object
     WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", NamespaceSpec), object("status", NamespaceStatus)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
+    object("status", NamespaceStatus).write()};
 constexpr Object Namespace{"io.k8s.api.core.v1.Namespace", Namespace_f};
 
 constexpr Field Node_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", NodeSpec), object("status", NodeStatus)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NodeSpec).write(),
+    object("status", NodeStatus).write()};
 constexpr Object Node{"io.k8s.api.core.v1.Node", Node_f};
 
 constexpr Field Pod_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", PodSpec), object("status", PodStatus)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", PodSpec).write(),
+    object("status", PodStatus).write()};
 constexpr Object Pod{"io.k8s.api.core.v1.Pod", Pod_f};
 
 constexpr Field ConfigMap_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), boolean("immutable"), str("data", Shape::kMap),
-    bytes("binaryData", Shape::kMap)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), boolean("immutable"),
+    str("data", Shape::kMap).drop(), bytes("binaryData", Shape::kMap).drop()};
 constexpr Object ConfigMap{"io.k8s.api.core.v1.ConfigMap", ConfigMap_f};
 
 constexpr Field Secret_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), boolean("immutable"), bytes("data", Shape::kMap),
-    str("stringData", Shape::kMap), str("type")};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), boolean("immutable"),
+    bytes("data", Shape::kMap).drop(), str("stringData", Shape::kMap).drop(), str("type").drop()};
 constexpr Object Secret{"io.k8s.api.core.v1.Secret", Secret_f};
 
 constexpr Field Event_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta).must(), object("involvedObject", ObjectReference).must(),
-    str("reason"), str("message"), object("source", EventSource), time("firstTimestamp"), time("lastTimestamp"), integer("count"),
-    str("type"), micro_time("eventTime"), object("series", EventSeries), str("action"), object("related", ObjectReference),
-    str("reportingComponent"), str("reportingInstance")};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write().must(),
+    object("involvedObject", ObjectReference).write().must(), str("reason").drop(), str("message").drop(),
+    object("source", EventSource).write(), time("firstTimestamp").write(), time("lastTimestamp").write(), integer32("count").drop(),
+    str("type").drop(), micro_time("eventTime").write(), object("series", EventSeries), str("action").drop(),
+    object("related", ObjectReference), str("reportingComponent").write(), str("reportingInstance").write()};
 constexpr Object Event{"io.k8s.api.core.v1.Event", Event_f};
 
 constexpr Field ServiceAccount_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), objects("secrets", ObjectReference).merged("name"),
-    objects("imagePullSecrets", LocalObjectReference), boolean("automountServiceAccountToken")};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    objects("secrets", ObjectReference).drop().merged("name"), objects("imagePullSecrets", LocalObjectReference).drop(),
+    boolean("automountServiceAccountToken")};
 constexpr Object ServiceAccount{"io.k8s.api.core.v1.ServiceAccount", ServiceAccount_f};
 
 constexpr Field Service_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", ServiceSpec), object("status", ServiceStatus)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ServiceSpec).write(),
+    object("status", ServiceStatus).write()};
 constexpr Object Service{"io.k8s.api.core.v1.Service", Service_f};
 
 constexpr Field Endpoints_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), objects("subsets", EndpointSubset)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("subsets", EndpointSubset).drop()};
 constexpr Object Endpoints{"io.k8s.api.core.v1.Endpoints", Endpoints_f};
 
 constexpr Field Lease_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", LeaseSpec)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
 constexpr Object Lease{"io.k8s.api.coordination.v1.Lease", Lease_f};
 
 constexpr Field Binding_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("target", ObjectReference).must()};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("target", ObjectReference).write().must()};
 constexpr Object Binding{"io.k8s.api.core.v1.Binding", Binding_f};
 
 constexpr Field TokenRequest_f[] = {
-    str("kind"), str("apiVersion"), object("metadata", ObjectMeta), object("spec", TokenRequestSpec).must(),
-    object("status", TokenRequestStatus)};
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", TokenRequestSpec).write().must(), object("status", TokenRequestStatus).write()};
 constexpr Object TokenRequest{"io.k8s.api.authentication.v1.TokenRequest", TokenRequest_f};
 
 constexpr Field DeleteOptions_f[] = {
-    str("kind"), str("apiVersion"), integer("gracePeriodSeconds"), object("preconditions", Preconditions), boolean("orphanDependents"),
-    str("propagationPolicy"), str("dryRun", Shape::kArray), boolean("ignoreStoreReadErrorWithClusterBreakingPotential")};
+    str("kind").drop(), str("apiVersion").drop(), integer64("gracePeriodSeconds"), object("preconditions", Preconditions),
+    boolean("orphanDependents"), str("propagationPolicy"), str("dryRun", Shape::kArray).drop(),
+    boolean("ignoreStoreReadErrorWithClusterBreakingPotential")};
 constexpr Object DeleteOptions{"io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", DeleteOptions_f};
 
 constexpr Field ObjectMeta_f[] = {
-    str("name"), str("generateName"), str("namespace"), str("selfLink"), str("uid"), str("resourceVersion"), integer("generation"),
-    time("creationTimestamp"), time("deletionTimestamp"), integer("deletionGracePeriodSeconds"), str("labels", Shape::kMap),
-    str("annotations", Shape::kMap), objects("ownerReferences", OwnerReference).merged("uid"),
-    str("finalizers", Shape::kArray).merged(""), objects("managedFields", ManagedFieldsEntry)};
+    str("name").drop(), str("generateName").drop(), str("namespace").drop(), str("selfLink").drop(), str("uid").drop(),
+    str("resourceVersion").drop(), integer64("generation").drop(), time("creationTimestamp").write(), time("deletionTimestamp"),
+    integer64("deletionGracePeriodSeconds"), str("labels", Shape::kMap).drop(), str("annotations", Shape::kMap).drop(),
+    objects("ownerReferences", OwnerReference).drop().merged("uid"), str("finalizers", Shape::kArray).drop().merged(""),
+    objects("managedFields", ManagedFieldsEntry).drop()};
 constexpr Object ObjectMeta{"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", ObjectMeta_f};
 
 constexpr Field NamespaceSpec_f[] = {
-    str("finalizers", Shape::kArray)};
+    str("finalizers", Shape::kArray).drop()};
 constexpr Object NamespaceSpec{"io.k8s.api.core.v1.NamespaceSpec", NamespaceSpec_f};
 
 constexpr Field NamespaceStatus_f[] = {
-    str("phase"), objects("conditions", NamespaceCondition).merged("type")};
+    str("phase").drop(), objects("conditions", NamespaceCondition).drop().merged("type")};
 constexpr Object NamespaceStatus{"io.k8s.api.core.v1.NamespaceStatus", NamespaceStatus_f};
 
 constexpr Field NodeSpec_f[] = {
-    str("podCIDR"), str("podCIDRs", Shape::kArray).merged(""), str("providerID"), boolean("unschedulable"), objects("taints", Taint),
-    object("configSource", NodeConfigSource), str("externalID")};
+    str("podCIDR").drop(), str("podCIDRs", Shape::kArray).drop().merged(""), str("providerID").drop(), boolean("unschedulable").drop(),
+    objects("taints", Taint).drop(), object("configSource", NodeConfigSource), str("externalID").drop()};
 constexpr Object NodeSpec{"io.k8s.api.core.v1.NodeSpec", NodeSpec_f};
 
 constexpr Field NodeStatus_f[] = {
-    quantity("capacity", Shape::kMap), quantity("allocatable", Shape::kMap), str("phase"),
-    objects("conditions", NodeCondition).merged("type"), objects("addresses", NodeAddress).merged("type"),
-    object("daemonEndpoints", NodeDaemonEndpoints), object("nodeInfo", NodeSystemInfo), objects("images", ContainerImage),
-    str("volumesInUse", Shape::kArray), objects("volumesAttached", AttachedVolume), object("config", NodeConfigStatus),
-    objects("runtimeHandlers", NodeRuntimeHandler), object("features", NodeFeatures)};
+    quantity("capacity", Shape::kMap).drop(), quantity("allocatable", Shape::kMap).drop(), str("phase").drop(),
+    objects("conditions", NodeCondition).drop().merged("type"), objects("addresses", NodeAddress).drop().merged("type"),
+    object("daemonEndpoints", NodeDaemonEndpoints).write(), object("nodeInfo", NodeSystemInfo).write(),
+    objects("images", ContainerImage).drop(), str("volumesInUse", Shape::kArray).drop(),
+    objects("volumesAttached", AttachedVolume).drop(), object("config", NodeConfigStatus),
+    objects("runtimeHandlers", NodeRuntimeHandler).drop(), object("features", NodeFeatures)};
 constexpr Object NodeStatus{"io.k8s.api.core.v1.NodeStatus", NodeStatus_f};
 
 constexpr Field PodSpec_f[] = {
-    objects("volumes", Volume).merged("name").retained(), objects("initContainers", Container).merged("name"),
-    objects("containers", Container).must().merged("name"), objects("ephemeralContainers", EphemeralContainer).merged("name"),
-    str("restartPolicy"), integer("terminationGracePeriodSeconds"), integer("activeDeadlineSeconds"), str("dnsPolicy"),
-    str("nodeSelector", Shape::kMap), str("serviceAccountName"), str("serviceAccount"), boolean("automountServiceAccountToken"),
-    str("nodeName"), boolean("hostNetwork"), boolean("hostPID"), boolean("hostIPC"), boolean("shareProcessNamespace"),
-    object("securityContext", PodSecurityContext), objects("imagePullSecrets", LocalObjectReference).merged("name"), str("hostname"),
-    str("subdomain"), object("affinity", Affinity), str("schedulerName"), objects("tolerations", Toleration),
-    objects("hostAliases", HostAlias).merged("ip"), str("priorityClassName"), integer("priority"), object("dnsConfig", PodDNSConfig),
-    objects("readinessGates", PodReadinessGate), str("runtimeClassName"), boolean("enableServiceLinks"), str("preemptionPolicy"),
-    quantity("overhead", Shape::kMap), objects("topologySpreadConstraints", TopologySpreadConstraint).merged("topologyKey"),
-    boolean("setHostnameAsFQDN"), object("os", PodOS), boolean("hostUsers"),
-    objects("schedulingGates", PodSchedulingGate).merged("name"), objects("resourceClaims", PodResourceClaim).merged("name").retained(),
-    object("resources", ResourceRequirements)};
+    objects("volumes", Volume).drop().merged("name").retained(), objects("initContainers", Container).drop().merged("name"),
+    objects("containers", Container).write().must().merged("name"),
+    objects("ephemeralContainers", EphemeralContainer).drop().merged("name"), str("restartPolicy").drop(),
+    integer64("terminationGracePeriodSeconds"), integer64("activeDeadlineSeconds"), str("dnsPolicy").drop(),
+    str("nodeSelector", Shape::kMap).drop(), str("serviceAccountName").drop(), str("serviceAccount").drop(),
+    boolean("automountServiceAccountToken"), str("nodeName").drop(), boolean("hostNetwork").drop(), boolean("hostPID").drop(),
+    boolean("hostIPC").drop(), boolean("shareProcessNamespace"), object("securityContext", PodSecurityContext),
+    objects("imagePullSecrets", LocalObjectReference).drop().merged("name"), str("hostname").drop(), str("subdomain").drop(),
+    object("affinity", Affinity), str("schedulerName").drop(), objects("tolerations", Toleration).drop(),
+    objects("hostAliases", HostAlias).drop().merged("ip"), str("priorityClassName").drop(), integer32("priority"),
+    object("dnsConfig", PodDNSConfig), objects("readinessGates", PodReadinessGate).drop(), str("runtimeClassName"),
+    boolean("enableServiceLinks"), str("preemptionPolicy"), quantity("overhead", Shape::kMap).drop(),
+    objects("topologySpreadConstraints", TopologySpreadConstraint).drop().merged("topologyKey"), boolean("setHostnameAsFQDN"),
+    object("os", PodOS), boolean("hostUsers"), objects("schedulingGates", PodSchedulingGate).drop().merged("name"),
+    objects("resourceClaims", PodResourceClaim).drop().merged("name").retained(), object("resources", ResourceRequirements)};
 constexpr Object PodSpec{"io.k8s.api.core.v1.PodSpec", PodSpec_f};
 
 constexpr Field PodStatus_f[] = {
-    str("phase"), objects("conditions", PodCondition).merged("type"), str("message"), str("reason"), str("nominatedNodeName"),
-    str("hostIP"), objects("hostIPs", HostIP).merged("ip"), str("podIP"), objects("podIPs", PodIP).merged("ip"), time("startTime"),
-    objects("initContainerStatuses", ContainerStatus), objects("containerStatuses", ContainerStatus), str("qosClass"),
-    objects("ephemeralContainerStatuses", ContainerStatus), str("resize"),
-    objects("resourceClaimStatuses", PodResourceClaimStatus).merged("name").retained()};
+    str("phase").drop(), objects("conditions", PodCondition).drop().merged("type"), str("message").drop(), str("reason").drop(),
+    str("nominatedNodeName").drop(), str("hostIP").drop(), objects("hostIPs", HostIP).drop().merged("ip"), str("podIP").drop(),
+    objects("podIPs", PodIP).drop().merged("ip"), time("startTime"), objects("initContainerStatuses", ContainerStatus).drop(),
+    objects("containerStatuses", ContainerStatus).drop(), str("qosClass").drop(),
+    objects("ephemeralContainerStatuses", ContainerStatus).drop(), str("resize").drop(),
+    objects("resourceClaimStatuses", PodResourceClaimStatus).drop().merged("name").retained()};
 constexpr Object PodStatus{"io.k8s.api.core.v1.PodStatus", PodStatus_f};
 
 constexpr Field ObjectReference_f[] = {
-    str("kind"), str("namespace"), str("name"), str("uid"), str("apiVersion"), str("resourceVersion"), str("fieldPath")};
+    str("kind").drop(), str("namespace").drop(), str("name").drop(), str("uid").drop(), str("apiVersion").drop(),
+    str("resourceVersion").drop(), str("fieldPath").drop()};
 constexpr Object ObjectReference{"io.k8s.api.core.v1.ObjectReference", ObjectReference_f};
 
 constexpr Field EventSource_f[] = {
-    str("component"), str("host")};
+    str("component").drop(), str("host").drop()};
 constexpr Object EventSource{"io.k8s.api.core.v1.EventSource", EventSource_f};
 
 constexpr Field EventSeries_f[] = {
-    integer("count"), micro_time("lastObservedTime")};
+    integer32("count").drop(), micro_time("lastObservedTime").write()};
 constexpr Object EventSeries{"io.k8s.api.core.v1.EventSeries", EventSeries_f};
 
 constexpr Field LocalObjectReference_f[] = {
-    str("name")};
+    str("name").drop()};
 constexpr Object LocalObjectReference{"io.k8s.api.core.v1.LocalObjectReference", LocalObjectReference_f};
 
 constexpr Field ServiceSpec_f[] = {
-    objects("ports", ServicePort).merged("port"), str("selector", Shape::kMap), str("clusterIP"), str("clusterIPs", Shape::kArray),
-    str("type"), str("externalIPs", Shape::kArray), str("sessionAffinity"), str("loadBalancerIP"),
-    str("loadBalancerSourceRanges", Shape::kArray), str("externalName"), str("externalTrafficPolicy"), integer("healthCheckNodePort"),
-    boolean("publishNotReadyAddresses"), object("sessionAffinityConfig", SessionAffinityConfig), str("ipFamilies", Shape::kArray),
-    str("ipFamilyPolicy"), boolean("allocateLoadBalancerNodePorts"), str("loadBalancerClass"), str("internalTrafficPolicy"),
-    str("trafficDistribution")};
+    objects("ports", ServicePort).drop().merged("port"), str("selector", Shape::kMap).drop(), str("clusterIP").drop(),
+    str("clusterIPs", Shape::kArray).drop(), str("type").drop(), str("externalIPs", Shape::kArray).drop(), str("sessionAffinity").drop(),
+    str("loadBalancerIP").drop(), str("loadBalancerSourceRanges", Shape::kArray).drop(), str("externalName").drop(),
+    str("externalTrafficPolicy").drop(), integer32("healthCheckNodePort").drop(), boolean("publishNotReadyAddresses").drop(),
+    object("sessionAffinityConfig", SessionAffinityConfig), str("ipFamilies", Shape::kArray).drop(), str("ipFamilyPolicy"),
+    boolean("allocateLoadBalancerNodePorts"), str("loadBalancerClass"), str("internalTrafficPolicy"), str("trafficDistribution")};
 constexpr Object ServiceSpec{"io.k8s.api.core.v1.ServiceSpec", ServiceSpec_f};
 
 constexpr Field ServiceStatus_f[] = {
-    object("loadBalancer", LoadBalancerStatus), objects("conditions", Condition).merged("type")};
+    object("loadBalancer", LoadBalancerStatus).write(), objects("conditions", Condition).drop().merged("type")};
 constexpr Object ServiceStatus{"io.k8s.api.core.v1.ServiceStatus", ServiceStatus_f};
 
 constexpr Field EndpointSubset_f[] = {
-    objects("addresses", EndpointAddress), objects("notReadyAddresses", EndpointAddress), objects("ports", EndpointPort)};
+    objects("addresses", EndpointAddress).drop(), objects("notReadyAddresses", EndpointAddress).drop(),
+    objects("ports", EndpointPort).drop()};
 constexpr Object EndpointSubset{"io.k8s.api.core.v1.EndpointSubset", EndpointSubset_f};
 
 constexpr Field LeaseSpec_f[] = {
-    str("holderIdentity"), integer("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
-    integer("leaseTransitions"), str("strategy"), str("preferredHolder")};
+    str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
+    integer32("leaseTransitions"), str("strategy"), str("preferredHolder")};
 constexpr Object LeaseSpec{"io.k8s.api.coordination.v1.LeaseSpec", LeaseSpec_f};
 
 constexpr Field TokenRequestSpec_f[] = {
-    str("audiences", Shape::kArray).must(), integer("expirationSeconds"), object("boundObjectRef", BoundObjectReference)};
+    str("audiences", Shape::kArray).write().must(), integer64("expirationSeconds").write(),
+    object("boundObjectRef", BoundObjectReference).write()};
 constexpr Object TokenRequestSpec{"io.k8s.api.authentication.v1.TokenRequestSpec", TokenRequestSpec_f};
 
 constexpr Field TokenRequestStatus_f[] = {
-    str("token").must(), time("expirationTimestamp").must()};
+    str("token").write().must(), time("expirationTimestamp").write().must()};
 constexpr Object TokenRequestStatus{"io.k8s.api.authentication.v1.TokenRequestStatus", TokenRequestStatus_f};
 
 constexpr Field Preconditions_f[] = {
@@ -195,20 +211,22 @@ constexpr Field Preconditions_f[] = {
 constexpr Object Preconditions{"io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", Preconditions_f};
 
 constexpr Field OwnerReference_f[] = {
-    str("apiVersion").must(), str("kind").must(), str("name").must(), str("uid").must(), boolean("controller"),
-    boolean("blockOwnerDeletion")};
+    str("apiVersion").write().must(), str("kind").write().must(), str("name").write().must(), str("uid").write().must(),
+    boolean("controller"), boolean("blockOwnerDeletion")};
 constexpr Object OwnerReference{"io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", OwnerReference_f};
 
 constexpr Field ManagedFieldsEntry_f[] = {
-    str("manager"), str("operation"), str("apiVersion"), time("time"), str("fieldsType"), any("fieldsV1"), str("subresource")};
+    str("manager").drop(), str("operation").drop(), str("apiVersion").drop(), time("time"), str("fieldsType").drop(), any("fieldsV1"),
+    str("subresource").drop()};
 constexpr Object ManagedFieldsEntry{"io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", ManagedFieldsEntry_f};
 
 constexpr Field NamespaceCondition_f[] = {
-    str("type").must(), str("status").must(), time("lastTransitionTime"), str("reason"), str("message")};
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
 constexpr Object NamespaceCondition{"io.k8s.api.core.v1.NamespaceCondition", NamespaceCondition_f};
 
 constexpr Field Taint_f[] = {
-    str("key").must(), str("value"), str("effect").must(), time("timeAdded")};
+    str("key").write().must(), str("value").drop(), str("effect").write().must(), time("timeAdded")};
 constexpr Object Taint{"io.k8s.api.core.v1.Taint", Taint_f};
 
 constexpr Field NodeConfigSource_f[] = {
@@ -216,37 +234,39 @@ constexpr Field NodeConfigSource_f[] = {
 constexpr Object NodeConfigSource{"io.k8s.api.core.v1.NodeConfigSource", NodeConfigSource_f};
 
 constexpr Field NodeCondition_f[] = {
-    str("type").must(), str("status").must(), time("lastHeartbeatTime"), time("lastTransitionTime"), str("reason"), str("message")};
+    str("type").write().must(), str("status").write().must(), time("lastHeartbeatTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
 constexpr Object NodeCondition{"io.k8s.api.core.v1.NodeCondition", NodeCondition_f};
 
 constexpr Field NodeAddress_f[] = {
-    str("type").must(), str("address").must()};
+    str("type").write().must(), str("address").write().must()};
 constexpr Object NodeAddress{"io.k8s.api.core.v1.NodeAddress", NodeAddress_f};
 
 constexpr Field NodeDaemonEndpoints_f[] = {
-    object("kubeletEndpoint", DaemonEndpoint)};
+    object("kubeletEndpoint", DaemonEndpoint).write()};
 constexpr Object NodeDaemonEndpoints{"io.k8s.api.core.v1.NodeDaemonEndpoints", NodeDaemonEndpoints_f};
 
 constexpr Field NodeSystemInfo_f[] = {
-    str("machineID").must(), str("systemUUID").must(), str("bootID").must(), str("kernelVersion").must(), str("osImage").must(),
-    str("containerRuntimeVersion").must(), str("kubeletVersion").must(), str("kubeProxyVersion").must(), str("operatingSystem").must(),
-    str("architecture").must()};
+    str("machineID").write().must(), str("systemUUID").write().must(), str("bootID").write().must(), str("kernelVersion").write().must(),
+    str("osImage").write().must(), str("containerRuntimeVersion").write().must(), str("kubeletVersion").write().must(),
+    str("kubeProxyVersion").write().must(), str("operatingSystem").write().must(), str("architecture").write().must()};
 constexpr Object NodeSystemInfo{"io.k8s.api.core.v1.NodeSystemInfo", NodeSystemInfo_f};
 
 constexpr Field ContainerImage_f[] = {
-    str("names", Shape::kArray), integer("sizeBytes")};
+    str("names", Shape::kArray).write(), integer64("sizeBytes").drop()};
 constexpr Object ContainerImage{"io.k8s.api.core.v1.ContainerImage", ContainerImage_f};
 
 constexpr Field AttachedVolume_f[] = {
-    str("name").must(), str("devicePath").must()};
+    str("name").write().must(), str("devicePath").write().must()};
 constexpr Object AttachedVolume{"io.k8s.api.core.v1.AttachedVolume", AttachedVolume_f};
 
 constexpr Field NodeConfigStatus_f[] = {
-    object("assigned", NodeConfigSource), object("active", NodeConfigSource), object("lastKnownGood", NodeConfigSource), str("error")};
+    object("assigned", NodeConfigSource), object("active", NodeConfigSource), object("lastKnownGood", NodeConfigSource),
+    str("error").drop()};
 constexpr Object NodeConfigStatus{"io.k8s.api.core.v1.NodeConfigStatus", NodeConfigStatus_f};
 
 constexpr Field NodeRuntimeHandler_f[] = {
-    str("name"), object("features", NodeRuntimeHandlerFeatures)};
+    str("name").write(), object("features", NodeRuntimeHandlerFeatures)};
 constexpr Object NodeRuntimeHandler{"io.k8s.api.core.v1.NodeRuntimeHandler", NodeRuntimeHandler_f};
 
 constexpr Field NodeFeatures_f[] = {
@@ -254,7 +274,7 @@ constexpr Field NodeFeatures_f[] = {
 constexpr Object NodeFeatures{"io.k8s.api.core.v1.NodeFeatures", NodeFeatures_f};
 
 constexpr Field Volume_f[] = {
-    str("name").must(), object("hostPath", HostPathVolumeSource), object("emptyDir", EmptyDirVolumeSource),
+    str("name").write().must(), object("hostPath", HostPathVolumeSource), object("emptyDir", EmptyDirVolumeSource),
     object("gcePersistentDisk", GCEPersistentDiskVolumeSource), object("awsElasticBlockStore", AWSElasticBlockStoreVolumeSource),
     object("gitRepo", GitRepoVolumeSource), object("secret", SecretVolumeSource), object("nfs", NFSVolumeSource),
     object("iscsi", ISCSIVolumeSource), object("glusterfs", GlusterfsVolumeSource),
@@ -270,30 +290,33 @@ constexpr Field Volume_f[] = {
 constexpr Object Volume{"io.k8s.api.core.v1.Volume", Volume_f};
 
 constexpr Field Container_f[] = {
-    str("name").must(), str("image"), str("command", Shape::kArray), str("args", Shape::kArray), str("workingDir"),
-    objects("ports", ContainerPort).merged("containerPort"), objects("envFrom", EnvFromSource), objects("env", EnvVar).merged("name"),
-    object("resources", ResourceRequirements), objects("resizePolicy", ContainerResizePolicy), str("restartPolicy"),
-    objects("volumeMounts", VolumeMount).merged("mountPath"), objects("volumeDevices", VolumeDevice).merged("devicePath"),
+    str("name").write().must(), str("image").drop(), str("command", Shape::kArray).drop(), str("args", Shape::kArray).drop(),
+    str("workingDir").drop(), objects("ports", ContainerPort).drop().merged("containerPort"), objects("envFrom", EnvFromSource).drop(),
+    objects("env", EnvVar).drop().merged("name"), object("resources", ResourceRequirements).write(),
+    objects("resizePolicy", ContainerResizePolicy).drop(), str("restartPolicy"),
+    objects("volumeMounts", VolumeMount).drop().merged("mountPath"), objects("volumeDevices", VolumeDevice).drop().merged("devicePath"),
     object("livenessProbe", Probe), object("readinessProbe", Probe), object("startupProbe", Probe), object("lifecycle", Lifecycle),
-    str("terminationMessagePath"), str("terminationMessagePolicy"), str("imagePullPolicy"), object("securityContext", SecurityContext),
-    boolean("stdin"), boolean("stdinOnce"), boolean("tty")};
+    str("terminationMessagePath").drop(), str("terminationMessagePolicy").drop(), str("imagePullPolicy").drop(),
+    object("securityContext", SecurityContext), boolean("stdin").drop(), boolean("stdinOnce").drop(), boolean("tty").drop()};
 constexpr Object Container{"io.k8s.api.core.v1.Container", Container_f};
 
 constexpr Field EphemeralContainer_f[] = {
-    str("name").must(), str("image"), str("command", Shape::kArray), str("args", Shape::kArray), str("workingDir"),
-    objects("ports", ContainerPort).merged("containerPort"), objects("envFrom", EnvFromSource), objects("env", EnvVar).merged("name"),
-    object("resources", ResourceRequirements), objects("resizePolicy", ContainerResizePolicy), str("restartPolicy"),
-    objects("volumeMounts", VolumeMount).merged("mountPath"), objects("volumeDevices", VolumeDevice).merged("devicePath"),
+    str("name").write().must(), str("image").drop(), str("command", Shape::kArray).drop(), str("args", Shape::kArray).drop(),
+    str("workingDir").drop(), objects("ports", ContainerPort).drop().merged("containerPort"), objects("envFrom", EnvFromSource).drop(),
+    objects("env", EnvVar).drop().merged("name"), object("resources", ResourceRequirements).write(),
+    objects("resizePolicy", ContainerResizePolicy).drop(), str("restartPolicy"),
+    objects("volumeMounts", VolumeMount).drop().merged("mountPath"), objects("volumeDevices", VolumeDevice).drop().merged("devicePath"),
     object("livenessProbe", Probe), object("readinessProbe", Probe), object("startupProbe", Probe), object("lifecycle", Lifecycle),
-    str("terminationMessagePath"), str("terminationMessagePolicy"), str("imagePullPolicy"), object("securityContext", SecurityContext),
-    boolean("stdin"), boolean("stdinOnce"), boolean("tty"), str("targetContainerName")};
+    str("terminationMessagePath").drop(), str("terminationMessagePolicy").drop(), str("imagePullPolicy").drop(),
+    object("securityContext", SecurityContext), boolean("stdin").drop(), boolean("stdinOnce").drop(), boolean("tty").drop(),
+    str("targetContainerName").drop()};
 constexpr Object EphemeralContainer{"io.k8s.api.core.v1.EphemeralContainer", EphemeralContainer_f};
 
 constexpr Field PodSecurityContext_f[] = {
-    object("seLinuxOptions", SELinuxOptions), object("windowsOptions", WindowsSecurityContextOptions), integer("runAsUser"),
-    integer("runAsGroup"), boolean("runAsNonRoot"), integer("supplementalGroups", Shape::kArray), str("supplementalGroupsPolicy"),
-    integer("fsGroup"), objects("sysctls", Sysctl), str("fsGroupChangePolicy"), object("seccompProfile", SeccompProfile),
-    object("appArmorProfile", AppArmorProfile), str("seLinuxChangePolicy")};
+    object("seLinuxOptions", SELinuxOptions), object("windowsOptions", WindowsSecurityContextOptions), integer64("runAsUser"),
+    integer64("runAsGroup"), boolean("runAsNonRoot"), integer64("supplementalGroups", Shape::kArray).drop(),
+    str("supplementalGroupsPolicy"), integer64("fsGroup"), objects("sysctls", Sysctl).drop(), str("fsGroupChangePolicy"),
+    object("seccompProfile", SeccompProfile), object("appArmorProfile", AppArmorProfile), str("seLinuxChangePolicy")};
 constexpr Object PodSecurityContext{"io.k8s.api.core.v1.PodSecurityContext", PodSecurityContext_f};
 
 constexpr Field Affinity_f[] = {
@@ -301,68 +324,71 @@ constexpr Field Affinity_f[] = {
 constexpr Object Affinity{"io.k8s.api.core.v1.Affinity", Affinity_f};
 
 constexpr Field Toleration_f[] = {
-    str("key"), str("operator"), str("value"), str("effect"), integer("tolerationSeconds")};
+    str("key").drop(), str("operator").drop(), str("value").drop(), str("effect").drop(), integer64("tolerationSeconds")};
 constexpr Object Toleration{"io.k8s.api.core.v1.Toleration", Toleration_f};
 
 constexpr Field HostAlias_f[] = {
-    str("ip").must(), str("hostnames", Shape::kArray)};
+    str("ip").write().must(), str("hostnames", Shape::kArray).drop()};
 constexpr Object HostAlias{"io.k8s.api.core.v1.HostAlias", HostAlias_f};
 
 constexpr Field PodDNSConfig_f[] = {
-    str("nameservers", Shape::kArray), str("searches", Shape::kArray), objects("options", PodDNSConfigOption)};
+    str("nameservers", Shape::kArray).drop(), str("searches", Shape::kArray).drop(), objects("options", PodDNSConfigOption).drop()};
 constexpr Object PodDNSConfig{"io.k8s.api.core.v1.PodDNSConfig", PodDNSConfig_f};
 
 constexpr Field PodReadinessGate_f[] = {
-    str("conditionType").must()};
+    str("conditionType").write().must()};
 constexpr Object PodReadinessGate{"io.k8s.api.core.v1.PodReadinessGate", PodReadinessGate_f};
 
 constexpr Field TopologySpreadConstraint_f[] = {
-    integer("maxSkew").must(), str("topologyKey").must(), str("whenUnsatisfiable").must(), object("labelSelector", LabelSelector),
-    integer("minDomains"), str("nodeAffinityPolicy"), str("nodeTaintsPolicy"), str("matchLabelKeys", Shape::kArray)};
+    integer32("maxSkew").write().must(), str("topologyKey").write().must(), str("whenUnsatisfiable").write().must(),
+    object("labelSelector", LabelSelector), integer32("minDomains"), str("nodeAffinityPolicy"), str("nodeTaintsPolicy"),
+    str("matchLabelKeys", Shape::kArray).drop()};
 constexpr Object TopologySpreadConstraint{"io.k8s.api.core.v1.TopologySpreadConstraint", TopologySpreadConstraint_f};
 
 constexpr Field PodOS_f[] = {
-    str("name").must()};
+    str("name").write().must()};
 constexpr Object PodOS{"io.k8s.api.core.v1.PodOS", PodOS_f};
 
 constexpr Field PodSchedulingGate_f[] = {
-    str("name").must()};
+    str("name").write().must()};
 constexpr Object PodSchedulingGate{"io.k8s.api.core.v1.PodSchedulingGate", PodSchedulingGate_f};
 
 constexpr Field PodResourceClaim_f[] = {
-    str("name").must(), str("resourceClaimName"), str("resourceClaimTemplateName")};
+    str("name").write().must(), str("resourceClaimName"), str("resourceClaimTemplateName")};
 constexpr Object PodResourceClaim{"io.k8s.api.core.v1.PodResourceClaim", PodResourceClaim_f};
 
 constexpr Field ResourceRequirements_f[] = {
-    quantity("limits", Shape::kMap), quantity("requests", Shape::kMap), objects("claims", ResourceClaim)};
+    quantity("limits", Shape::kMap).drop(), quantity("requests", Shape::kMap).drop(), objects("claims", ResourceClaim).drop()};
 constexpr Object ResourceRequirements{"io.k8s.api.core.v1.ResourceRequirements", ResourceRequirements_f};
 
 constexpr Field PodCondition_f[] = {
-    str("type").must(), str("status").must(), time("lastProbeTime"), time("lastTransitionTime"), str("reason"), str("message")};
+    str("type").write().must(), str("status").write().must(), time("lastProbeTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
 constexpr Object PodCondition{"io.k8s.api.core.v1.PodCondition", PodCondition_f};
 
 constexpr Field HostIP_f[] = {
-    str("ip").must()};
+    str("ip").write().must()};
 constexpr Object HostIP{"io.k8s.api.core.v1.HostIP", HostIP_f};
 
 constexpr Field PodIP_f[] = {
-    str("ip").must()};
+    str("ip").write().must()};
 constexpr Object PodIP{"io.k8s.api.core.v1.PodIP", PodIP_f};
 
 constexpr Field ContainerStatus_f[] = {
-    str("name").must(), object("state", ContainerState), object("lastState", ContainerState), boolean("ready").must(),
-    integer("restartCount").must(), str("image").must(), str("imageID").must(), str("containerID"), boolean("started"),
-    quantity("allocatedResources", Shape::kMap), object("resources", ResourceRequirements),
-    objects("volumeMounts", VolumeMountStatus).merged("mountPath"), object("user", ContainerUser),
-    objects("allocatedResourcesStatus", ResourceStatus).merged("name")};
+    str("name").write().must(), object("state", ContainerState).write(), object("lastState", ContainerState).write(),
+    boolean("ready").write().must(), integer32("restartCount").write().must(), str("image").write().must(),
+    str("imageID").write().must(), str("containerID").drop(), boolean("started"), quantity("allocatedResources", Shape::kMap).drop(),
+    object("resources", ResourceRequirements), objects("volumeMounts", VolumeMountStatus).drop().merged("mountPath"),
+    object("user", ContainerUser), objects("allocatedResourcesStatus", ResourceStatus).drop().merged("name")};
 constexpr Object ContainerStatus{"io.k8s.api.core.v1.ContainerStatus", ContainerStatus_f};
 
 constexpr Field PodResourceClaimStatus_f[] = {
-    str("name").must(), str("resourceClaimName")};
+    str("name").write().must(), str("resourceClaimName")};
 constexpr Object PodResourceClaimStatus{"io.k8s.api.core.v1.PodResourceClaimStatus", PodResourceClaimStatus_f};
 
 constexpr Field ServicePort_f[] = {
-    str("name"), str("protocol"), str("appProtocol"), integer("port").must(), int_or_str("targetPort"), integer("nodePort")};
+    str("name").drop(), str("protocol").drop(), str("appProtocol"), integer32("port").write().must(), int_or_str("targetPort").write(),
+    integer32("nodePort").drop()};
 constexpr Object ServicePort{"io.k8s.api.core.v1.ServicePort", ServicePort_f};
 
 constexpr Field SessionAffinityConfig_f[] = {
@@ -370,32 +396,33 @@ constexpr Field SessionAffinityConfig_f[] = {
 constexpr Object SessionAffinityConfig{"io.k8s.api.core.v1.SessionAffinityConfig", SessionAffinityConfig_f};
 
 constexpr Field LoadBalancerStatus_f[] = {
-    objects("ingress", LoadBalancerIngress)};
+    objects("ingress", LoadBalancerIngress).drop()};
 constexpr Object LoadBalancerStatus{"io.k8s.api.core.v1.LoadBalancerStatus", LoadBalancerStatus_f};
 
 constexpr Field Condition_f[] = {
-    str("type").must(), str("status").must(), integer("observedGeneration"), time("lastTransitionTime").must(), str("reason").must(),
-    str("message").must()};
+    str("type").write().must(), str("status").write().must(), integer64("observedGeneration").drop(),
+    time("lastTransitionTime").write().must(), str("reason").write().must(), str("message").write().must()};
 constexpr Object Condition{"io.k8s.apimachinery.pkg.apis.meta.v1.Condition", Condition_f};
 
 constexpr Field EndpointAddress_f[] = {
-    str("ip").must(), str("hostname"), str("nodeName"), object("targetRef", ObjectReference)};
+    str("ip").write().must(), str("hostname").drop(), str("nodeName"), object("targetRef", ObjectReference)};
 constexpr Object EndpointAddress{"io.k8s.api.core.v1.EndpointAddress", EndpointAddress_f};
 
 constexpr Field EndpointPort_f[] = {
-    str("name"), integer("port").must(), str("protocol"), str("appProtocol")};
+    str("name").drop(), integer32("port").write().must(), str("protocol").drop(), str("appProtocol")};
 constexpr Object EndpointPort{"io.k8s.api.core.v1.EndpointPort", EndpointPort_f};
 
 constexpr Field BoundObjectReference_f[] = {
-    str("kind"), str("apiVersion"), str("name"), str("uid")};
+    str("kind").drop(), str("apiVersion").drop(), str("name").drop(), str("uid").drop()};
 constexpr Object BoundObjectReference{"io.k8s.api.authentication.v1.BoundObjectReference", BoundObjectReference_f};
 
 constexpr Field ConfigMapNodeConfigSource_f[] = {
-    str("namespace").must(), str("name").must(), str("uid"), str("resourceVersion"), str("kubeletConfigKey").must()};
+    str("namespace").write().must(), str("name").write().must(), str("uid").drop(), str("resourceVersion").drop(),
+    str("kubeletConfigKey").write().must()};
 constexpr Object ConfigMapNodeConfigSource{"io.k8s.api.core.v1.ConfigMapNodeConfigSource", ConfigMapNodeConfigSource_f};
 
 constexpr Field DaemonEndpoint_f[] = {
-    integer("Port").must()};
+    integer32("Port").write().must()};
 constexpr Object DaemonEndpoint{"io.k8s.api.core.v1.DaemonEndpoint", DaemonEndpoint_f};
 
 constexpr Field NodeRuntimeHandlerFeatures_f[] = {
@@ -403,123 +430,128 @@ constexpr Field NodeRuntimeHandlerFeatures_f[] = {
 constexpr Object NodeRuntimeHandlerFeatures{"io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", NodeRuntimeHandlerFeatures_f};
 
 constexpr Field HostPathVolumeSource_f[] = {
-    str("path").must(), str("type")};
+    str("path").write().must(), str("type")};
 constexpr Object HostPathVolumeSource{"io.k8s.api.core.v1.HostPathVolumeSource", HostPathVolumeSource_f};
 
 constexpr Field EmptyDirVolumeSource_f[] = {
-    str("medium"), quantity("sizeLimit")};
+    str("medium").drop(), quantity("sizeLimit")};
 constexpr Object EmptyDirVolumeSource{"io.k8s.api.core.v1.EmptyDirVolumeSource", EmptyDirVolumeSource_f};
 
 constexpr Field GCEPersistentDiskVolumeSource_f[] = {
-    str("pdName").must(), str("fsType"), integer("partition"), boolean("readOnly")};
+    str("pdName").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
 constexpr Object GCEPersistentDiskVolumeSource{"io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", GCEPersistentDiskVolumeSource_f};
 
 constexpr Field AWSElasticBlockStoreVolumeSource_f[] = {
-    str("volumeID").must(), str("fsType"), integer("partition"), boolean("readOnly")};
+    str("volumeID").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
 constexpr Object AWSElasticBlockStoreVolumeSource{"io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource",
     AWSElasticBlockStoreVolumeSource_f};
 
 constexpr Field GitRepoVolumeSource_f[] = {
-    str("repository").must(), str("revision"), str("directory")};
+    str("repository").write().must(), str("revision").drop(), str("directory").drop()};
 constexpr Object GitRepoVolumeSource{"io.k8s.api.core.v1.GitRepoVolumeSource", GitRepoVolumeSource_f};
 
 constexpr Field SecretVolumeSource_f[] = {
-    str("secretName"), objects("items", KeyToPath), integer("defaultMode"), boolean("optional")};
+    str("secretName").drop(), objects("items", KeyToPath).drop(), integer32("defaultMode"), boolean("optional")};
 constexpr Object SecretVolumeSource{"io.k8s.api.core.v1.SecretVolumeSource", SecretVolumeSource_f};
 
 constexpr Field NFSVolumeSource_f[] = {
-    str("server").must(), str("path").must(), boolean("readOnly")};
+    str("server").write().must(), str("path").write().must(), boolean("readOnly").drop()};
 constexpr Object NFSVolumeSource{"io.k8s.api.core.v1.NFSVolumeSource", NFSVolumeSource_f};
 
 constexpr Field ISCSIVolumeSource_f[] = {
-    str("targetPortal").must(), str("iqn").must(), integer("lun").must(), str("iscsiInterface"), str("fsType"), boolean("readOnly"),
-    str("portals", Shape::kArray), boolean("chapAuthDiscovery"), boolean("chapAuthSession"), object("secretRef", LocalObjectReference),
-    str("initiatorName")};
+    str("targetPortal").write().must(), str("iqn").write().must(), integer32("lun").write().must(), str("iscsiInterface").drop(),
+    str("fsType").drop(), boolean("readOnly").drop(), str("portals", Shape::kArray).drop(), boolean("chapAuthDiscovery").drop(),
+    boolean("chapAuthSession").drop(), object("secretRef", LocalObjectReference), str("initiatorName")};
 constexpr Object ISCSIVolumeSource{"io.k8s.api.core.v1.ISCSIVolumeSource", ISCSIVolumeSource_f};
 
 constexpr Field GlusterfsVolumeSource_f[] = {
-    str("endpoints").must(), str("path").must(), boolean("readOnly")};
+    str("endpoints").write().must(), str("path").write().must(), boolean("readOnly").drop()};
 constexpr Object GlusterfsVolumeSource{"io.k8s.api.core.v1.GlusterfsVolumeSource", GlusterfsVolumeSource_f};
 
 constexpr Field PersistentVolumeClaimVolumeSource_f[] = {
-    str("claimName").must(), boolean("readOnly")};
+    str("claimName").write().must(), boolean("readOnly").drop()};
 constexpr Object PersistentVolumeClaimVolumeSource{"io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource",
     PersistentVolumeClaimVolumeSource_f};
 
 constexpr Field RBDVolumeSource_f[] = {
-    str("monitors", Shape::kArray).must(), str("image").must(), str("fsType"), str("pool"), str("user"), str("keyring"),
-    object("secretRef", LocalObjectReference), boolean("readOnly")};
+    str("monitors", Shape::kArray).write().must(), str("image").write().must(), str("fsType").drop(), str("pool").drop(),
+    str("user").drop(), str("keyring").drop(), object("secretRef", LocalObjectReference), boolean("readOnly").drop()};
 constexpr Object RBDVolumeSource{"io.k8s.api.core.v1.RBDVolumeSource", RBDVolumeSource_f};
 
 constexpr Field FlexVolumeSource_f[] = {
-    str("driver").must(), str("fsType"), object("secretRef", LocalObjectReference), boolean("readOnly"), str("options", Shape::kMap)};
+    str("driver").write().must(), str("fsType").drop(), object("secretRef", LocalObjectReference), boolean("readOnly").drop(),
+    str("options", Shape::kMap).drop()};
 constexpr Object FlexVolumeSource{"io.k8s.api.core.v1.FlexVolumeSource", FlexVolumeSource_f};
 
 constexpr Field CinderVolumeSource_f[] = {
-    str("volumeID").must(), str("fsType"), boolean("readOnly"), object("secretRef", LocalObjectReference)};
+    str("volumeID").write().must(), str("fsType").drop(), boolean("readOnly").drop(), object("secretRef", LocalObjectReference)};
 constexpr Object CinderVolumeSource{"io.k8s.api.core.v1.CinderVolumeSource", CinderVolumeSource_f};
 
 constexpr Field CephFSVolumeSource_f[] = {
-    str("monitors", Shape::kArray).must(), str("path"), str("user"), str("secretFile"), object("secretRef", LocalObjectReference),
-    boolean("readOnly")};
+    str("monitors", Shape::kArray).write().must(), str("path").drop(), str("user").drop(), str("secretFile").drop(),
+    object("secretRef", LocalObjectReference), boolean("readOnly").drop()};
 constexpr Object CephFSVolumeSource{"io.k8s.api.core.v1.CephFSVolumeSource", CephFSVolumeSource_f};
 
 constexpr Field FlockerVolumeSource_f[] = {
-    str("datasetName"), str("datasetUUID")};
+    str("datasetName").drop(), str("datasetUUID").drop()};
 constexpr Object FlockerVolumeSource{"io.k8s.api.core.v1.FlockerVolumeSource", FlockerVolumeSource_f};
 
 constexpr Field DownwardAPIVolumeSource_f[] = {
-    objects("items", DownwardAPIVolumeFile), integer("defaultMode")};
+    objects("items", DownwardAPIVolumeFile).drop(), integer32("defaultMode")};
 constexpr Object DownwardAPIVolumeSource{"io.k8s.api.core.v1.DownwardAPIVolumeSource", DownwardAPIVolumeSource_f};
 
 constexpr Field FCVolumeSource_f[] = {
-    str("targetWWNs", Shape::kArray), integer("lun"), str("fsType"), boolean("readOnly"), str("wwids", Shape::kArray)};
+    str("targetWWNs", Shape::kArray).drop(), integer32("lun"), str("fsType").drop(), boolean("readOnly").drop(),
+    str("wwids", Shape::kArray).drop()};
 constexpr Object FCVolumeSource{"io.k8s.api.core.v1.FCVolumeSource", FCVolumeSource_f};
 
 constexpr Field AzureFileVolumeSource_f[] = {
-    str("secretName").must(), str("shareName").must(), boolean("readOnly")};
+    str("secretName").write().must(), str("shareName").write().must(), boolean("readOnly").drop()};
 constexpr Object AzureFileVolumeSource{"io.k8s.api.core.v1.AzureFileVolumeSource", AzureFileVolumeSource_f};
 
 constexpr Field ConfigMapVolumeSource_f[] = {
-    str("name"), objects("items", KeyToPath), integer("defaultMode"), boolean("optional")};
+    str("name").drop(), objects("items", KeyToPath).drop(), integer32("defaultMode"), boolean("optional")};
 constexpr Object ConfigMapVolumeSource{"io.k8s.api.core.v1.ConfigMapVolumeSource", ConfigMapVolumeSource_f};
 
 constexpr Field VsphereVirtualDiskVolumeSource_f[] = {
-    str("volumePath").must(), str("fsType"), str("storagePolicyName"), str("storagePolicyID")};
+    str("volumePath").write().must(), str("fsType").drop(), str("storagePolicyName").drop(), str("storagePolicyID").drop()};
 constexpr Object VsphereVirtualDiskVolumeSource{"io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", VsphereVirtualDiskVolumeSource_f};
 
 constexpr Field QuobyteVolumeSource_f[] = {
-    str("registry").must(), str("volume").must(), boolean("readOnly"), str("user"), str("group"), str("tenant")};
+    str("registry").write().must(), str("volume").write().must(), boolean("readOnly").drop(), str("user").drop(), str("group").drop(),
+    str("tenant").drop()};
 constexpr Object QuobyteVolumeSource{"io.k8s.api.core.v1.QuobyteVolumeSource", QuobyteVolumeSource_f};
 
 constexpr Field AzureDiskVolumeSource_f[] = {
-    str("diskName").must(), str("diskURI").must(), str("cachingMode"), str("fsType"), boolean("readOnly"), str("kind")};
+    str("diskName").write().must(), str("diskURI").write().must(), str("cachingMode"), str("fsType"), boolean("readOnly"), str("kind")};
 constexpr Object AzureDiskVolumeSource{"io.k8s.api.core.v1.AzureDiskVolumeSource", AzureDiskVolumeSource_f};
 
 constexpr Field PhotonPersistentDiskVolumeSource_f[] = {
-    str("pdID").must(), str("fsType")};
+    str("pdID").write().must(), str("fsType").drop()};
 constexpr Object PhotonPersistentDiskVolumeSource{"io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource",
     PhotonPersistentDiskVolumeSource_f};
 
 constexpr Field ProjectedVolumeSource_f[] = {
-    objects("sources", VolumeProjection), integer("defaultMode")};
+    objects("sources", VolumeProjection).write(), integer32("defaultMode")};
 constexpr Object ProjectedVolumeSource{"io.k8s.api.core.v1.ProjectedVolumeSource", ProjectedVolumeSource_f};
 
 constexpr Field PortworxVolumeSource_f[] = {
-    str("volumeID").must(), str("fsType"), boolean("readOnly")};
+    str("volumeID").write().must(), str("fsType").drop(), boolean("readOnly").drop()};
 constexpr Object PortworxVolumeSource{"io.k8s.api.core.v1.PortworxVolumeSource", PortworxVolumeSource_f};
 
 constexpr Field ScaleIOVolumeSource_f[] = {
-    str("gateway").must(), str("system").must(), object("secretRef", LocalObjectReference).must(), boolean("sslEnabled"),
-    str("protectionDomain"), str("storagePool"), str("storageMode"), str("volumeName"), str("fsType"), boolean("readOnly")};
+    str("gateway").write().must(), str("system").write().must(), object("secretRef", LocalObjectReference).write().must(),
+    boolean("sslEnabled").drop(), str("protectionDomain").drop(), str("storagePool").drop(), str("storageMode").drop(),
+    str("volumeName").drop(), str("fsType").drop(), boolean("readOnly").drop()};
 constexpr Object ScaleIOVolumeSource{"io.k8s.api.core.v1.ScaleIOVolumeSource", ScaleIOVolumeSource_f};
 
 constexpr Field StorageOSVolumeSource_f[] = {
-    str("volumeName"), str("volumeNamespace"), str("fsType"), boolean("readOnly"), object("secretRef", LocalObjectReference)};
+    str("volumeName").drop(), str("volumeNamespace").drop(), str("fsType").drop(), boolean("readOnly").drop(),
+    object("secretRef", LocalObjectReference)};
 constexpr Object StorageOSVolumeSource{"io.k8s.api.core.v1.StorageOSVolumeSource", StorageOSVolumeSource_f};
 
 constexpr Field CSIVolumeSource_f[] = {
-    str("driver").must(), boolean("readOnly"), str("fsType"), str("volumeAttributes", Shape::kMap),
+    str("driver").write().must(), boolean("readOnly"), str("fsType"), str("volumeAttributes", Shape::kMap).drop(),
     object("nodePublishSecretRef", LocalObjectReference)};
 constexpr Object CSIVolumeSource{"io.k8s.api.core.v1.CSIVolumeSource", CSIVolumeSource_f};
 
@@ -528,38 +560,39 @@ constexpr Field EphemeralVolumeSource_f[] = {
 constexpr Object EphemeralVolumeSource{"io.k8s.api.core.v1.EphemeralVolumeSource", EphemeralVolumeSource_f};
 
 constexpr Field ImageVolumeSource_f[] = {
-    str("reference"), str("pullPolicy")};
+    str("reference").drop(), str("pullPolicy").drop()};
 constexpr Object ImageVolumeSource{"io.k8s.api.core.v1.ImageVolumeSource", ImageVolumeSource_f};
 
 constexpr Field ContainerPort_f[] = {
-    str("name"), integer("hostPort"), integer("containerPort").must(), str("protocol"), str("hostIP")};
+    str("name").drop(), integer32("hostPort").drop(), integer32("containerPort").write().must(), str("protocol").drop(),
+    str("hostIP").drop()};
 constexpr Object ContainerPort{"io.k8s.api.core.v1.ContainerPort", ContainerPort_f};
 
 constexpr Field EnvFromSource_f[] = {
-    str("prefix"), object("configMapRef", ConfigMapEnvSource), object("secretRef", SecretEnvSource)};
+    str("prefix").drop(), object("configMapRef", ConfigMapEnvSource), object("secretRef", SecretEnvSource)};
 constexpr Object EnvFromSource{"io.k8s.api.core.v1.EnvFromSource", EnvFromSource_f};
 
 constexpr Field EnvVar_f[] = {
-    str("name").must(), str("value"), object("valueFrom", EnvVarSource)};
+    str("name").write().must(), str("value").drop(), object("valueFrom", EnvVarSource)};
 constexpr Object EnvVar{"io.k8s.api.core.v1.EnvVar", EnvVar_f};
 
 constexpr Field ContainerResizePolicy_f[] = {
-    str("resourceName").must(), str("restartPolicy").must()};
+    str("resourceName").write().must(), str("restartPolicy").write().must()};
 constexpr Object ContainerResizePolicy{"io.k8s.api.core.v1.ContainerResizePolicy", ContainerResizePolicy_f};
 
 constexpr Field VolumeMount_f[] = {
-    str("name").must(), boolean("readOnly"), str("recursiveReadOnly"), str("mountPath").must(), str("subPath"), str("mountPropagation"),
-    str("subPathExpr")};
+    str("name").write().must(), boolean("readOnly").drop(), str("recursiveReadOnly"), str("mountPath").write().must(),
+    str("subPath").drop(), str("mountPropagation"), str("subPathExpr").drop()};
 constexpr Object VolumeMount{"io.k8s.api.core.v1.VolumeMount", VolumeMount_f};
 
 constexpr Field VolumeDevice_f[] = {
-    str("name").must(), str("devicePath").must()};
+    str("name").write().must(), str("devicePath").write().must()};
 constexpr Object VolumeDevice{"io.k8s.api.core.v1.VolumeDevice", VolumeDevice_f};
 
 constexpr Field Probe_f[] = {
     object("exec", ExecAction), object("httpGet", HTTPGetAction), object("tcpSocket", TCPSocketAction), object("grpc", GRPCAction),
-    integer("initialDelaySeconds"), integer("timeoutSeconds"), integer("periodSeconds"), integer("successThreshold"),
-    integer("failureThreshold"), integer("terminationGracePeriodSeconds")};
+    integer32("initialDelaySeconds").drop(), integer32("timeoutSeconds").drop(), integer32("periodSeconds").drop(),
+    integer32("successThreshold").drop(), integer32("failureThreshold").drop(), integer64("terminationGracePeriodSeconds")};
 constexpr Object Probe{"io.k8s.api.core.v1.Probe", Probe_f};
 
 constexpr Field Lifecycle_f[] = {
@@ -568,13 +601,13 @@ constexpr Object Lifecycle{"io.k8s.api.core.v1.Lifecycle", Lifecycle_f};
 
 constexpr Field SecurityContext_f[] = {
     object("capabilities", Capabilities), boolean("privileged"), object("seLinuxOptions", SELinuxOptions),
-    object("windowsOptions", WindowsSecurityContextOptions), integer("runAsUser"), integer("runAsGroup"), boolean("runAsNonRoot"),
+    object("windowsOptions", WindowsSecurityContextOptions), integer64("runAsUser"), integer64("runAsGroup"), boolean("runAsNonRoot"),
     boolean("readOnlyRootFilesystem"), boolean("allowPrivilegeEscalation"), str("procMount"), object("seccompProfile", SeccompProfile),
     object("appArmorProfile", AppArmorProfile)};
 constexpr Object SecurityContext{"io.k8s.api.core.v1.SecurityContext", SecurityContext_f};
 
 constexpr Field SELinuxOptions_f[] = {
-    str("user"), str("role"), str("type"), str("level")};
+    str("user").drop(), str("role").drop(), str("type").drop(), str("level").drop()};
 constexpr Object SELinuxOptions{"io.k8s.api.core.v1.SELinuxOptions", SELinuxOptions_f};
 
 constexpr Field WindowsSecurityContextOptions_f[] = {
@@ -582,42 +615,42 @@ constexpr Field WindowsSecurityContextOptions_f[] = {
 constexpr Object WindowsSecurityContextOptions{"io.k8s.api.core.v1.WindowsSecurityContextOptions", WindowsSecurityContextOptions_f};
 
 constexpr Field Sysctl_f[] = {
-    str("name").must(), str("value").must()};
+    str("name").write().must(), str("value").write().must()};
 constexpr Object Sysctl{"io.k8s.api.core.v1.Sysctl", Sysctl_f};
 
 constexpr Field SeccompProfile_f[] = {
-    str("type").must(), str("localhostProfile")};
+    str("type").write().must(), str("localhostProfile")};
 constexpr Object SeccompProfile{"io.k8s.api.core.v1.SeccompProfile", SeccompProfile_f};
 
 constexpr Field AppArmorProfile_f[] = {
-    str("type").must(), str("localhostProfile")};
+    str("type").write().must(), str("localhostProfile")};
 constexpr Object AppArmorProfile{"io.k8s.api.core.v1.AppArmorProfile", AppArmorProfile_f};
 
 constexpr Field NodeAffinity_f[] = {
     object("requiredDuringSchedulingIgnoredDuringExecution", NodeSelector),
-    objects("preferredDuringSchedulingIgnoredDuringExecution", PreferredSchedulingTerm)};
+    objects("preferredDuringSchedulingIgnoredDuringExecution", PreferredSchedulingTerm).drop()};
 constexpr Object NodeAffinity{"io.k8s.api.core.v1.NodeAffinity", NodeAffinity_f};
 
 constexpr Field PodAffinity_f[] = {
-    objects("requiredDuringSchedulingIgnoredDuringExecution", PodAffinityTerm),
-    objects("preferredDuringSchedulingIgnoredDuringExecution", WeightedPodAffinityTerm)};
+    objects("requiredDuringSchedulingIgnoredDuringExecution", PodAffinityTerm).drop(),
+    objects("preferredDuringSchedulingIgnoredDuringExecution", WeightedPodAffinityTerm).drop()};
 constexpr Object PodAffinity{"io.k8s.api.core.v1.PodAffinity", PodAffinity_f};
 
 constexpr Field PodAntiAffinity_f[] = {
-    objects("requiredDuringSchedulingIgnoredDuringExecution", PodAffinityTerm),
-    objects("preferredDuringSchedulingIgnoredDuringExecution", WeightedPodAffinityTerm)};
+    objects("requiredDuringSchedulingIgnoredDuringExecution", PodAffinityTerm).drop(),
+    objects("preferredDuringSchedulingIgnoredDuringExecution", WeightedPodAffinityTerm).drop()};
 constexpr Object PodAntiAffinity{"io.k8s.api.core.v1.PodAntiAffinity", PodAntiAffinity_f};
 
 constexpr Field PodDNSConfigOption_f[] = {
-    str("name"), str("value")};
+    str("name").drop(), str("value")};
 constexpr Object PodDNSConfigOption{"io.k8s.api.core.v1.PodDNSConfigOption", PodDNSConfigOption_f};
 
 constexpr Field LabelSelector_f[] = {
-    str("matchLabels", Shape::kMap), objects("matchExpressions", LabelSelectorRequirement)};
+    str("matchLabels", Shape::kMap).drop(), objects("matchExpressions", LabelSelectorRequirement).drop()};
 constexpr Object LabelSelector{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", LabelSelector_f};
 
 constexpr Field ResourceClaim_f[] = {
-    str("name").must(), str("request")};
+    str("name").write().must(), str("request").drop()};
 constexpr Object ResourceClaim{"io.k8s.api.core.v1.ResourceClaim", ResourceClaim_f};
 
 constexpr Field ContainerState_f[] = {
@@ -625,7 +658,7 @@ constexpr Field ContainerState_f[] = {
 constexpr Object ContainerState{"io.k8s.api.core.v1.ContainerState", ContainerState_f};
 
 constexpr Field VolumeMountStatus_f[] = {
-    str("name").must(), str("mountPath").must(), boolean("readOnly"), str("recursiveReadOnly")};
+    str("name").write().must(), str("mountPath").write().must(), boolean("readOnly").drop(), str("recursiveReadOnly")};
 constexpr Object VolumeMountStatus{"io.k8s.api.core.v1.VolumeMountStatus", VolumeMountStatus_f};
 
 constexpr Field ContainerUser_f[] = {
@@ -633,23 +666,24 @@ constexpr Field ContainerUser_f[] = {
 constexpr Object ContainerUser{"io.k8s.api.core.v1.ContainerUser", ContainerUser_f};
 
 constexpr Field ResourceStatus_f[] = {
-    str("name").must(), objects("resources", ResourceHealth)};
+    str("name").write().must(), objects("resources", ResourceHealth).drop()};
 constexpr Object ResourceStatus{"io.k8s.api.core.v1.ResourceStatus", ResourceStatus_f};
 
 constexpr Field ClientIPConfig_f[] = {
-    integer("timeoutSeconds")};
+    integer32("timeoutSeconds")};
 constexpr Object ClientIPConfig{"io.k8s.api.core.v1.ClientIPConfig", ClientIPConfig_f};
 
 constexpr Field LoadBalancerIngress_f[] = {
-    str("ip"), str("hostname"), str("ipMode"), objects("ports", PortStatus)};
+    str("ip").drop(), str("hostname").drop(), str("ipMode"), objects("ports", PortStatus).drop()};
 constexpr Object LoadBalancerIngress{"io.k8s.api.core.v1.LoadBalancerIngress", LoadBalancerIngress_f};
 
 constexpr Field KeyToPath_f[] = {
-    str("key").must(), str("path").must(), integer("mode")};
+    str("key").write().must(), str("path").write().must(), integer32("mode")};
 constexpr Object KeyToPath{"io.k8s.api.core.v1.KeyToPath", KeyToPath_f};
 
 constexpr Field DownwardAPIVolumeFile_f[] = {
-    str("path").must(), object("fieldRef", ObjectFieldSelector), object("resourceFieldRef", ResourceFieldSelector), integer("mode")};
+    str("path").write().must(), object("fieldRef", ObjectFieldSelector), object("resourceFieldRef", ResourceFieldSelector),
+    integer32("mode")};
 constexpr Object DownwardAPIVolumeFile{"io.k8s.api.core.v1.DownwardAPIVolumeFile", DownwardAPIVolumeFile_f};
 
 constexpr Field VolumeProjection_f[] = {
@@ -658,15 +692,15 @@ constexpr Field VolumeProjection_f[] = {
 constexpr Object VolumeProjection{"io.k8s.api.core.v1.VolumeProjection", VolumeProjection_f};
 
 constexpr Field PersistentVolumeClaimTemplate_f[] = {
-    object("metadata", ObjectMeta), object("spec", PersistentVolumeClaimSpec).must()};
+    object("metadata", ObjectMeta).write(), object("spec", PersistentVolumeClaimSpec).write().must()};
 constexpr Object PersistentVolumeClaimTemplate{"io.k8s.api.core.v1.PersistentVolumeClaimTemplate", PersistentVolumeClaimTemplate_f};
 
 constexpr Field ConfigMapEnvSource_f[] = {
-    str("name"), boolean("optional")};
+    str("name").drop(), boolean("optional")};
 constexpr Object ConfigMapEnvSource{"io.k8s.api.core.v1.ConfigMapEnvSource", ConfigMapEnvSource_f};
 
 constexpr Field SecretEnvSource_f[] = {
-    str("name"), boolean("optional")};
+    str("name").drop(), boolean("optional")};
 constexpr Object SecretEnvSource{"io.k8s.api.core.v1.SecretEnvSource", SecretEnvSource_f};
 
 constexpr Field EnvVarSource_f[] = {
@@ -675,19 +709,20 @@ constexpr Field EnvVarSource_f[] = {
 constexpr Object EnvVarSource{"io.k8s.api.core.v1.EnvVarSource", EnvVarSource_f};
 
 constexpr Field ExecAction_f[] = {
-    str("command", Shape::kArray)};
+    str("command", Shape::kArray).drop()};
 constexpr Object ExecAction{"io.k8s.api.core.v1.ExecAction", ExecAction_f};
 
 constexpr Field HTTPGetAction_f[] = {
-    str("path"), int_or_str("port").must(), str("host"), str("scheme"), objects("httpHeaders", HTTPHeader)};
+    str("path").drop(), int_or_str("port").write().must(), str("host").drop(), str("scheme").drop(),
+    objects("httpHeaders", HTTPHeader).drop()};
 constexpr Object HTTPGetAction{"io.k8s.api.core.v1.HTTPGetAction", HTTPGetAction_f};
 
 constexpr Field TCPSocketAction_f[] = {
-    int_or_str("port").must(), str("host")};
+    int_or_str("port").write().must(), str("host").drop()};
 constexpr Object TCPSocketAction{"io.k8s.api.core.v1.TCPSocketAction", TCPSocketAction_f};
 
 constexpr Field GRPCAction_f[] = {
-    integer("port").must(), str("service")};
+    integer32("port").write().must(), str("service").write()};
 constexpr Object GRPCAction{"io.k8s.api.core.v1.GRPCAction", GRPCAction_f};
 
 constexpr Field LifecycleHandler_f[] = {
@@ -695,123 +730,124 @@ constexpr Field LifecycleHandler_f[] = {
 constexpr Object LifecycleHandler{"io.k8s.api.core.v1.LifecycleHandler", LifecycleHandler_f};
 
 constexpr Field Capabilities_f[] = {
-    str("add", Shape::kArray), str("drop", Shape::kArray)};
+    str("add", Shape::kArray).drop(), str("drop", Shape::kArray).drop()};
 constexpr Object Capabilities{"io.k8s.api.core.v1.Capabilities", Capabilities_f};
 
 constexpr Field NodeSelector_f[] = {
-    objects("nodeSelectorTerms", NodeSelectorTerm).must()};
+    objects("nodeSelectorTerms", NodeSelectorTerm).write().must()};
 constexpr Object NodeSelector{"io.k8s.api.core.v1.NodeSelector", NodeSelector_f};
 
 constexpr Field PreferredSchedulingTerm_f[] = {
-    integer("weight").must(), object("preference", NodeSelectorTerm).must()};
+    integer32("weight").write().must(), object("preference", NodeSelectorTerm).write().must()};
 constexpr Object PreferredSchedulingTerm{"io.k8s.api.core.v1.PreferredSchedulingTerm", PreferredSchedulingTerm_f};
 
 constexpr Field PodAffinityTerm_f[] = {
-    object("labelSelector", LabelSelector), str("namespaces", Shape::kArray), str("topologyKey").must(),
-    object("namespaceSelector", LabelSelector), str("matchLabelKeys", Shape::kArray), str("mismatchLabelKeys", Shape::kArray)};
+    object("labelSelector", LabelSelector), str("namespaces", Shape::kArray).drop(), str("topologyKey").write().must(),
+    object("namespaceSelector", LabelSelector), str("matchLabelKeys", Shape::kArray).drop(),
+    str("mismatchLabelKeys", Shape::kArray).drop()};
 constexpr Object PodAffinityTerm{"io.k8s.api.core.v1.PodAffinityTerm", PodAffinityTerm_f};
 
 constexpr Field WeightedPodAffinityTerm_f[] = {
-    integer("weight").must(), object("podAffinityTerm", PodAffinityTerm).must()};
+    integer32("weight").write().must(), object("podAffinityTerm", PodAffinityTerm).write().must()};
 constexpr Object WeightedPodAffinityTerm{"io.k8s.api.core.v1.WeightedPodAffinityTerm", WeightedPodAffinityTerm_f};
 
 constexpr Field LabelSelectorRequirement_f[] = {
-    str("key").must(), str("operator").must(), str("values", Shape::kArray)};
+    str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
 constexpr Object LabelSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", LabelSelectorRequirement_f};
 
 constexpr Field ContainerStateWaiting_f[] = {
-    str("reason"), str("message")};
+    str("reason").drop(), str("message").drop()};
 constexpr Object ContainerStateWaiting{"io.k8s.api.core.v1.ContainerStateWaiting", ContainerStateWaiting_f};
 
 constexpr Field ContainerStateRunning_f[] = {
-    time("startedAt")};
+    time("startedAt").write()};
 constexpr Object ContainerStateRunning{"io.k8s.api.core.v1.ContainerStateRunning", ContainerStateRunning_f};
 
 constexpr Field ContainerStateTerminated_f[] = {
-    integer("exitCode").must(), integer("signal"), str("reason"), str("message"), time("startedAt"), time("finishedAt"),
-    str("containerID")};
+    integer32("exitCode").write().must(), integer32("signal").drop(), str("reason").drop(), str("message").drop(),
+    time("startedAt").write(), time("finishedAt").write(), str("containerID").drop()};
 constexpr Object ContainerStateTerminated{"io.k8s.api.core.v1.ContainerStateTerminated", ContainerStateTerminated_f};
 
 constexpr Field LinuxContainerUser_f[] = {
-    integer("uid").must(), integer("gid").must(), integer("supplementalGroups", Shape::kArray)};
+    integer64("uid").write().must(), integer64("gid").write().must(), integer64("supplementalGroups", Shape::kArray).drop()};
 constexpr Object LinuxContainerUser{"io.k8s.api.core.v1.LinuxContainerUser", LinuxContainerUser_f};
 
 constexpr Field ResourceHealth_f[] = {
-    str("resourceID").must(), str("health")};
+    str("resourceID").write().must(), str("health").drop()};
 constexpr Object ResourceHealth{"io.k8s.api.core.v1.ResourceHealth", ResourceHealth_f};
 
 constexpr Field PortStatus_f[] = {
-    integer("port").must(), str("protocol").must(), str("error")};
+    integer32("port").write().must(), str("protocol").write().must(), str("error")};
 constexpr Object PortStatus{"io.k8s.api.core.v1.PortStatus", PortStatus_f};
 
 constexpr Field ObjectFieldSelector_f[] = {
-    str("apiVersion"), str("fieldPath").must()};
+    str("apiVersion").drop(), str("fieldPath").write().must()};
 constexpr Object ObjectFieldSelector{"io.k8s.api.core.v1.ObjectFieldSelector", ObjectFieldSelector_f};
 
 constexpr Field ResourceFieldSelector_f[] = {
-    str("containerName"), str("resource").must(), quantity("divisor")};
+    str("containerName").drop(), str("resource").write().must(), quantity("divisor").write()};
 constexpr Object ResourceFieldSelector{"io.k8s.api.core.v1.ResourceFieldSelector", ResourceFieldSelector_f};
 
 constexpr Field SecretProjection_f[] = {
-    str("name"), objects("items", KeyToPath), boolean("optional")};
+    str("name").drop(), objects("items", KeyToPath).drop(), boolean("optional")};
 constexpr Object SecretProjection{"io.k8s.api.core.v1.SecretProjection", SecretProjection_f};
 
 constexpr Field DownwardAPIProjection_f[] = {
-    objects("items", DownwardAPIVolumeFile)};
+    objects("items", DownwardAPIVolumeFile).drop()};
 constexpr Object DownwardAPIProjection{"io.k8s.api.core.v1.DownwardAPIProjection", DownwardAPIProjection_f};
 
 constexpr Field ConfigMapProjection_f[] = {
-    str("name"), objects("items", KeyToPath), boolean("optional")};
+    str("name").drop(), objects("items", KeyToPath).drop(), boolean("optional")};
 constexpr Object ConfigMapProjection{"io.k8s.api.core.v1.ConfigMapProjection", ConfigMapProjection_f};
 
 constexpr Field ServiceAccountTokenProjection_f[] = {
-    str("audience"), integer("expirationSeconds"), str("path").must()};
+    str("audience").drop(), integer64("expirationSeconds"), str("path").write().must()};
 constexpr Object ServiceAccountTokenProjection{"io.k8s.api.core.v1.ServiceAccountTokenProjection", ServiceAccountTokenProjection_f};
 
 constexpr Field ClusterTrustBundleProjection_f[] = {
-    str("name"), str("signerName"), object("labelSelector", LabelSelector), boolean("optional"), str("path").must()};
+    str("name"), str("signerName"), object("labelSelector", LabelSelector), boolean("optional"), str("path").write().must()};
 constexpr Object ClusterTrustBundleProjection{"io.k8s.api.core.v1.ClusterTrustBundleProjection", ClusterTrustBundleProjection_f};
 
 constexpr Field PersistentVolumeClaimSpec_f[] = {
-    str("accessModes", Shape::kArray), object("selector", LabelSelector), object("resources", VolumeResourceRequirements),
-    str("volumeName"), str("storageClassName"), str("volumeMode"), object("dataSource", TypedLocalObjectReference),
+    str("accessModes", Shape::kArray).drop(), object("selector", LabelSelector), object("resources", VolumeResourceRequirements).write(),
+    str("volumeName").drop(), str("storageClassName"), str("volumeMode"), object("dataSource", TypedLocalObjectReference),
     object("dataSourceRef", TypedObjectReference), str("volumeAttributesClassName")};
 constexpr Object PersistentVolumeClaimSpec{"io.k8s.api.core.v1.PersistentVolumeClaimSpec", PersistentVolumeClaimSpec_f};
 
 constexpr Field ConfigMapKeySelector_f[] = {
-    str("name"), str("key").must(), boolean("optional")};
+    str("name").drop(), str("key").write().must(), boolean("optional")};
 constexpr Object ConfigMapKeySelector{"io.k8s.api.core.v1.ConfigMapKeySelector", ConfigMapKeySelector_f};
 
 constexpr Field SecretKeySelector_f[] = {
-    str("name"), str("key").must(), boolean("optional")};
+    str("name").drop(), str("key").write().must(), boolean("optional")};
 constexpr Object SecretKeySelector{"io.k8s.api.core.v1.SecretKeySelector", SecretKeySelector_f};
 
 constexpr Field HTTPHeader_f[] = {
-    str("name").must(), str("value").must()};
+    str("name").write().must(), str("value").write().must()};
 constexpr Object HTTPHeader{"io.k8s.api.core.v1.HTTPHeader", HTTPHeader_f};
 
 constexpr Field SleepAction_f[] = {
-    integer("seconds").must()};
+    integer64("seconds").write().must()};
 constexpr Object SleepAction{"io.k8s.api.core.v1.SleepAction", SleepAction_f};
 
 constexpr Field NodeSelectorTerm_f[] = {
-    objects("matchExpressions", NodeSelectorRequirement), objects("matchFields", NodeSelectorRequirement)};
+    objects("matchExpressions", NodeSelectorRequirement).drop(), objects("matchFields", NodeSelectorRequirement).drop()};
 constexpr Object NodeSelectorTerm{"io.k8s.api.core.v1.NodeSelectorTerm", NodeSelectorTerm_f};
 
 constexpr Field VolumeResourceRequirements_f[] = {
-    quantity("limits", Shape::kMap), quantity("requests", Shape::kMap)};
+    quantity("limits", Shape::kMap).drop(), quantity("requests", Shape::kMap).drop()};
 constexpr Object VolumeResourceRequirements{"io.k8s.api.core.v1.VolumeResourceRequirements", VolumeResourceRequirements_f};
 
 constexpr Field TypedLocalObjectReference_f[] = {
-    str("apiGroup"), str("kind").must(), str("name").must()};
+    str("apiGroup").write(), str("kind").write().must(), str("name").write().must()};
 constexpr Object TypedLocalObjectReference{"io.k8s.api.core.v1.TypedLocalObjectReference", TypedLocalObjectReference_f};
 
 constexpr Field TypedObjectReference_f[] = {
-    str("apiGroup"), str("kind").must(), str("name").must(), str("namespace")};
+    str("apiGroup").write(), str("kind").write().must(), str("name").write().must(), str("namespace")};
 constexpr Object TypedObjectReference{"io.k8s.api.core.v1.TypedObjectReference", TypedObjectReference_f};
 
 constexpr Field NodeSelectorRequirement_f[] = {
-    str("key").must(), str("operator").must(), str("values", Shape::kArray)};
+    str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
 constexpr Object NodeSelectorRequirement{"io.k8s.api.core.v1.NodeSelectorRequirement", NodeSelectorRequirement_f};
 
 constexpr std::string_view Namespace_short[] = {"ns"};

@@ -61,7 +61,11 @@ class Definitions {
         if (!is_named(*field.object)) return body(*field.object);
         define(*field.object);
         return {{"$ref", "#/definitions/" + definition_name(*field.object)}};
-      case Type::kInteger: return {{"type", "integer"}};
+      case Type::kInteger: {
+        Json out = {{"type", "integer"}};
+        if (field.bits != 0) out["format"] = field.bits == 32 ? "int32" : "int64";
+        return out;
+      }
       case Type::kNumber: return {{"type", "number"}};
       case Type::kBoolean: return {{"type", "boolean"}};
       case Type::kIntOrString: return {{"type", "string"}, {"format", "int-or-string"}};
@@ -91,7 +95,8 @@ Json in_path(const char* name) { return {{"name", name}, {"in", "path"}, {"type"
 
 // kubectl looks whether the patch of a kind knows dryRun and fieldValidation.
 Json operation(const Kind& kind, const std::string& verb, const char* action) {
-  Json out = {{"operationId", verb + std::string(kind.kind) + "In" + (kind.group.empty() ? "core" : std::string(kind.group)) + std::string(kind.version)},
+  const std::string where = (kind.group.empty() ? "core" : std::string(kind.group)) + std::string(kind.version);
+  Json out = {{"operationId", verb + std::string(kind.kind) + "In" + where},
               {"x-kubernetes-action", action},
               {kGvk, {{"group", kind.group}, {"version", kind.version}, {"kind", kind.kind}}},
               {"responses", {{"200", {{"description", "OK"}}}}}};

@@ -1,6 +1,7 @@
 #include "kube/schema/schema.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "kube/schema/syntax.h"
 #include "kube/schema/tables.h"
@@ -48,22 +49,22 @@ void prune(const Object& what, Json& value, const std::string& path, std::vector
 // The last part of an Object's name: how Go's decoder calls the struct.
 std::string_view short_name(const Object& object) { return object.name.substr(object.name.rfind('.') + 1); }
 
-// The Go type that Kubernetes' decoder names. The table does not know int32 from int64; int64 is said.
+// The Go type that Kubernetes' decoder names.
 std::string go_type(const Field& field) {
   std::string base;
   switch (field.type) {
     case Type::kString: base = "string"; break;
-    case Type::kInteger: base = "int64"; break;
+    case Type::kInteger: base = field.bits == 32 ? "int32" : "int64"; break;
     case Type::kNumber: base = "float64"; break;
     case Type::kBoolean: base = "bool"; break;
     case Type::kBytes: base = "[]uint8"; break;
     case Type::kObject: base = "v1." + std::string(short_name(*field.object)); break;
-    case Type::kIntOrString: base = "intstr.IntOrString"; break;
+    case Type::kIntOrString: base = field.shape == Shape::kSingle ? "int32" : "intstr.IntOrString"; break;
     case Type::kQuantity: base = "resource.Quantity"; break;
     case Type::kAny: base = "interface {}"; break;
-    case Type::kTime: base = "v1.Time"; break;
-    case Type::kMicroTime: base = "v1.MicroTime"; break;
-    case Type::kDuration: base = "v1.Duration"; break;
+    case Type::kTime:
+    case Type::kMicroTime:
+    case Type::kDuration: base = "string"; break;
   }
   if (field.shape == Shape::kArray) return "[]" + base;
   if (field.shape == Shape::kMap) return "map[string]" + base;
@@ -111,30 +112,34 @@ class TypeWalk {
       case Type::kObject: return value.is_object() ? object(*field.object, value, path) : misfit(owner, value, path, go_type(field));
       case Type::kString: return value.is_string() ? "" : misfit(owner, value, path, go_type(field));
       case Type::kBoolean: return value.is_boolean() ? "" : misfit(owner, value, path, go_type(field));
-      case Type::kInteger:
-        if (value.is_number_integer()) return "";
-        return value.is_number() ? "json: cannot unmarshal number " + value.dump() + " into Go struct field " + where(owner, path) + " of type int64"
-                                 : misfit(owner, value, path, go_type(field));
+      case Type::kInteger: return integer_fits(value, field.bits == 32) ? "" : misfit(owner, value, path, go_type(field));
       case Type::kNumber: return value.is_number() ? "" : misfit(owner, value, path, go_type(field));
-      case Type::kIntOrString:
-        return value.is_string() || value.is_number_integer() ? ""
-                                                              : "json: cannot unmarshal " + std::string(json_kind(value)) + " into Go value of type int32";
+      case Type::kIntOrString: return value.is_string() || integer_fits(value, true) ? "" : misfit(owner, value, path, go_type(field));
       case Type::kQuantity: return quantity_error(value);
       case Type::kTime:
       case Type::kMicroTime:
-        if (!value.is_string()) return "json: cannot unmarshal " + std::string(json_kind(value)) + " into Go value of type string";
+        if (!value.is_string()) return misfit(owner, value, path, go_type(field));
         return time_error(value.get_ref<const std::string&>(), field.type == Type::kMicroTime);
       case Type::kDuration:
-        if (!value.is_string()) return "json: cannot unmarshal " + std::string(json_kind(value)) + " into Go value of type string";
-        return duration_error(value.get_ref<const std::string&>());
-      case Type::kBytes: return value.is_string() ? base64_error(value.get_ref<const std::string&>()) : misfit(owner, value, path, go_type(field));
+        return value.is_string() ? duration_error(value.get_ref<const std::string&>()) : misfit(owner, value, path, go_type(field));
+      case Type::kBytes:
+        return value.is_string() ? base64_error(value.get_ref<const std::string&>()) : misfit(owner, value, path, go_type(field));
     }
     return "";
   }
 
-  static std::string where(const Object& owner, const std::string& path) { return std::string(short_name(owner)) + "." + path; }
+  static bool integer_fits(const Json& value, bool narrow) {
+    if (!value.is_number_integer()) return false;
+    if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) return false;
+    const auto number = value.get<std::int64_t>();
+    return !narrow || (number >= INT32_MIN && number <= INT32_MAX);
+  }
+
   static std::string misfit(const Object& owner, const Json& value, const std::string& path, const std::string& type) {
-    return "json: cannot unmarshal " + std::string(json_kind(value)) + " into Go struct field " + where(owner, path) + " of type " + type;
+    // A number is shown when it is one of the wrong sort.
+    const bool sort = value.is_number() && (type == "int32" || type == "int64");
+    return "json: cannot unmarshal " + std::string(json_kind(value)) + (sort ? " " + value.dump() : "") + " into Go struct field " +
+           std::string(short_name(owner)) + "." + path + " of type " + type;
   }
 };
 
@@ -170,21 +175,15 @@ std::vector<std::string> prune_unknown(const Kind& kind, Json& object) {
 }
 
 std::string type_error(const Kind& kind, const Json& object) {
-  const std::string name(kind.kind);
-  const std::string head = name + " in version \"" + std::string(kind.version) + "\" cannot be handled as a " + name + ": ";
-  if (!object.is_object()) return head + "json: cannot unmarshal " + std::string(json_kind(object)) + " into Go value of type v1." + name;
-  std::string error;
-  if (kind.custom) {
-    // Only the metadata of a custom object is decoded into Go types; the rest answers Invalid (see validate).
-    const auto metadata = object.find("metadata");
-    if (metadata != object.end() && !metadata->is_null()) {
-      Json only = {{"metadata", *metadata}};
-      error = TypeWalk().object(*kind.object, only, "");
-    }
-  } else {
-    error = TypeWalk().object(*kind.object, object, "");
-  }
-  return error.empty() ? "" : head + error;
+  if (!object.is_object())
+    return "json: cannot unmarshal " + std::string(json_kind(object)) + " into Go value of type v1." + std::string(kind.kind);
+  if (!kind.custom) return TypeWalk().object(*kind.object, object, "");
+  // Only the metadata of a custom object is decoded into Go types.
+  const auto metadata = object.find("metadata");
+  const Field* field = kind.object->find("metadata");
+  if (metadata == object.end() || metadata->is_null() || field == nullptr) return "";
+  if (!metadata->is_object()) return "json: cannot unmarshal " + std::string(json_kind(*metadata)) + " into Go value of type v1.ObjectMeta";
+  return TypeWalk().object(*field->object, *metadata, "");
 }
 
 }  // namespace kubeedge::kube::schema

@@ -20,6 +20,9 @@ enum class Type : std::uint8_t {
   kBytes,         // base64 string
 };
 enum class Shape : std::uint8_t { kSingle, kArray, kMap };   // map: string keys
+// What Kubernetes' encoder does with an empty value ("", 0, false, [], {}): a pointer keeps it, omitempty drops it, others are always
+// there.
+enum class Empty : std::uint8_t { kKeep, kDrop, kWrite };
 
 struct Object;
 
@@ -33,6 +36,8 @@ struct Field {
   bool retain_keys = false;       // patchStrategy "retainKeys"
   std::string_view merge_key;
   std::string_view enum_values = {};   // "A|B|C" for the kinds of our own CRDs; refused otherwise as Kubernetes words it
+  Empty empty = Empty::kKeep;
+  std::uint8_t bits = 0;          // integer: 32, 64 or not said
 };
 
 struct Object {
@@ -65,14 +70,16 @@ std::vector<std::string> prune_unknown(const Kind& kind, Json& object);
 
 // One cause of an Invalid (422) answer.
 struct Cause { std::string field, reason, message; };   // "spec.containers", "FieldValueRequired", "Required value"
-// Types that do not fit (string for int ...): a BadRequest's message, "" when all fit.
+// Types that do not fit (string for int ...): why, as Go's decoder words it (the caller puts "... cannot be handled as a ..." before it);
+// "" when all fit. Of a custom kind only the metadata: the rest is validate's.
 std::string type_error(const Kind& kind, const Json& object);
 // Names, required fields, enums and the few cross-field rules that kubectl users meet.
 std::vector<Cause> validate(const Kind& kind, const Json& object);
 // Changes that Kubernetes refuses: immutable fields of Pods, Secrets, metadata.
 std::vector<Cause> validate_update(const Kind& kind, const Json& before, const Json& after);
 
-// Kubernetes' defaults for a new or changed object. `random5` = 5 characters for the token volume's name.
+// Kubernetes' defaults for a new or changed object, and the form its encoder writes. Before validate, after type_error said "".
+// `random5` = 5 characters for the token volume's name.
 void apply_defaults(const Kind& kind, Json& object, std::string_view random5);
 
 }  // namespace kubeedge::kube::schema

@@ -1,5 +1,7 @@
 #include "kube/schema/syntax.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -134,8 +136,9 @@ std::vector<std::string> dns1123_label(std::string_view text) {
   if (text.size() > kMaxLabel) errors.push_back(too_long(kMaxLabel));
   if (is_label(text)) return errors;
   if (is_subdomain(text)) errors.emplace_back("must not contain dots");
-  else errors.push_back(pattern_error("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-                                      "end with an alphanumeric character", kLabelPattern, {"my-name", "123-abc"}));
+  else
+    errors.push_back(pattern_error("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+                                   "and end with an alphanumeric character", kLabelPattern, {"my-name", "123-abc"}));
   return errors;
 }
 
@@ -143,8 +146,8 @@ std::vector<std::string> dns1123_subdomain(std::string_view text) {
   std::vector<std::string> errors;
   if (text.size() > kMaxSubdomain) errors.push_back(too_long(kMaxSubdomain));
   if (!is_subdomain(text))
-    errors.push_back(pattern_error("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-                                   "start and end with an alphanumeric character",
+    errors.push_back(pattern_error("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+                                   "must start and end with an alphanumeric character",
                                    std::string(kLabelPattern) + "(\\." + std::string(kLabelPattern) + ")*", {"example.com"}));
   return errors;
 }
@@ -241,8 +244,9 @@ std::optional<std::string> canonical_quantity(const nlohmann::json& value) {
   const auto mantissa = base::to_int(digits);
   if (!mantissa) return std::nullopt;
   // Kubernetes keeps the text of a number that is already in its own form, even with zeros behind the point.
-  if (binary ? parts.fraction.empty() && (*mantissa & 7) != 0 : scale >= -9 && scale % 3 == 0 && !digits.ends_with("000") && digits[0] != '0')
-    return text;
+  const bool own_form = binary ? parts.fraction.empty() && (*mantissa & 7) != 0
+                               : scale >= -9 && scale % 3 == 0 && !digits.ends_with("000") && digits[0] != '0';
+  if (own_form) return text;
   if (*mantissa == 0) return "0";
   Wide number = *mantissa;
   if (binary) number <<= parts.exponent;
@@ -284,6 +288,19 @@ std::optional<std::string> canonical_quantity(const nlohmann::json& value) {
   return (parts.negative ? "-" : "") + decimal(number) + suffix;
 }
 
+bool is_ip(std::string_view text) {
+  std::array<unsigned char, 16> out{};
+  const std::string copy(text);
+  return inet_pton(AF_INET, copy.c_str(), out.data()) == 1 || inet_pton(AF_INET6, copy.c_str(), out.data()) == 1;
+}
+
+bool is_cidr(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos || !is_ip(text.substr(0, slash))) return false;
+  const auto bits = base::to_int(text.substr(slash + 1));
+  return bits && *bits >= 0 && *bits <= (text.find(':') == std::string_view::npos ? 32 : 128);
+}
+
 std::optional<double> quantity_number(const nlohmann::json& value) {
   Parts parts;
   if ((!value.is_string() && !value.is_number()) || !split_quantity(quantity_text(value), parts).empty()) return std::nullopt;
@@ -299,8 +316,26 @@ std::optional<double> quantity_number(const nlohmann::json& value) {
 }
 
 std::string time_error(const std::string& text, bool micro) {
-  if (base::from_rfc3339(text)) return "";
-  return "parsing time \"" + text + "\" as \"2006-01-02T15:04:05" + (micro ? ".000000" : "") + "Z07:00\": cannot parse \"" + text + "\" as \"2006\"";
+  constexpr std::size_t kSeconds = 19;  // up to and with the seconds
+  const auto failed = [&](std::string_view rest, std::string_view as) {
+    const std::string form = std::string("2006-01-02T15:04:05") + (micro ? ".000000" : "") + "Z07:00";
+    return "parsing time \"" + text + "\" as \"" + form + "\": cannot parse \"" + std::string(rest) + "\" as \"" + std::string(as) + "\"";
+  };
+  if (!base::from_rfc3339(text)) return failed(text, "2006");
+  const auto part = [&](std::size_t at) { return base::to_int(std::string_view(text).substr(at, 2)).value_or(-1); };
+  const auto year = base::to_int(std::string_view(text).substr(0, 4)).value_or(0), month = part(5), day = part(8);
+  if (month < 1 || month > 12) return "parsing time \"" + text + "\": month out of range";
+  constexpr std::array<int, 12> kDays{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  const int days = kDays[static_cast<std::size_t>(month - 1)] + (leap && month == 2 ? 1 : 0);
+  if (day < 1 || day > days) return "parsing time \"" + text + "\": day out of range";
+  if (part(11) < 0 || part(11) > 23) return "parsing time \"" + text + "\": hour out of range";
+  if (part(14) < 0 || part(14) > 59) return "parsing time \"" + text + "\": minute out of range";
+  if (part(17) < 0 || part(17) > 59) return "parsing time \"" + text + "\": second out of range";
+  if (!micro) return "";
+  const std::string_view rest = std::string_view(text).substr(kSeconds);
+  const bool six = rest.size() > 7 && rest[0] == '.' && std::all_of(rest.begin() + 1, rest.begin() + 7, digit) && !digit(rest[7]);
+  return six ? "" : failed(rest, ".000000");
 }
 
 std::optional<std::string> canonical_time(const std::string& text, bool micro) {
@@ -337,18 +372,27 @@ std::string duration_error(const std::string& text) {
 }
 
 std::string base64_error(const std::string& text) {
-  std::size_t count = 0, padding = 0;
+  const auto bad = [](std::size_t at) { return "illegal base64 data at input byte " + std::to_string(at); };
+  const auto newline = [](char c) { return c == '\r' || c == '\n'; };
+  std::size_t in_quad = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\r' || c == '\n') continue;
-    const bool fits = c == '=' ? count % 4 >= 2 && padding < 2 : padding == 0 && (alnum(c) || c == '+' || c == '/');
-    if (!fits) return "illegal base64 data at input byte " + std::to_string(i);
-    ++count;
-    padding += c == '=' ? 1 : 0;
-    if (padding != 0 && c == '=' && count % 4 == 0 && text.find_first_not_of("\r\n", i + 1) != std::string::npos)
-      return "illegal base64 data at input byte " + std::to_string(i + 1);
+    if (newline(text[i])) continue;
+    if (alnum(text[i]) || text[i] == '+' || text[i] == '/') {
+      in_quad = (in_quad + 1) % 4;
+      continue;
+    }
+    if (text[i] != '=' || in_quad < 2) return bad(i);
+    std::size_t next = i + 1;
+    if (in_quad == 2) {  // two of them
+      while (next < text.size() && newline(text[next])) ++next;
+      if (next == text.size()) return bad(next);
+      if (text[next] != '=') return bad(next - 1);
+      ++next;
+    }
+    while (next < text.size() && newline(text[next])) ++next;
+    return next == text.size() ? "" : bad(next);
   }
-  return count % 4 == 0 ? "" : "illegal base64 data at input byte " + std::to_string(text.size());
+  return in_quad == 0 ? "" : bad(text.size() - in_quad);
 }
 
 }  // namespace kubeedge::kube::schema

@@ -31,6 +31,8 @@ std::string base64_error(const std::string& text);
 std::optional<std::string> canonical_quantity(const nlohmann::json& value);
 // A quantity as a number, good enough to compare; nothing when it is not one.
 std::optional<double> quantity_number(const nlohmann::json& value);
+bool is_ip(std::string_view text);
+bool is_cidr(std::string_view text);
 // RFC 3339 in UTC with seconds (or microseconds); nothing when it is no time.
 std::optional<std::string> canonical_time(const std::string& text, bool micro);
 

@@ -23,6 +23,13 @@ struct Spec {
     out.field.required = true;
     return out;
   }
+  constexpr Spec drop() const { return when_empty(Empty::kDrop); }
+  constexpr Spec write() const { return when_empty(Empty::kWrite); }
+  constexpr Spec when_empty(Empty empty) const {
+    Spec out = *this;
+    out.field.empty = empty;
+    return out;
+  }
   // patchStrategy "merge", by `key` or, when empty, as a set.
   constexpr Spec merged(std::string_view key) const {
     Spec out = *this;
@@ -53,6 +60,13 @@ constexpr Spec spec(std::string_view name, Type type, Shape shape, const Object*
 
 constexpr Spec str(std::string_view name, Shape shape = Shape::kSingle) { return spec(name, Type::kString, shape); }
 constexpr Spec integer(std::string_view name, Shape shape = Shape::kSingle) { return spec(name, Type::kInteger, shape); }
+constexpr Spec integer(std::string_view name, Shape shape, std::uint8_t bits) {
+  Spec out = spec(name, Type::kInteger, shape);
+  out.field.bits = bits;
+  return out;
+}
+constexpr Spec integer32(std::string_view name, Shape shape = Shape::kSingle) { return integer(name, shape, 32); }
+constexpr Spec integer64(std::string_view name, Shape shape = Shape::kSingle) { return integer(name, shape, 64); }
 constexpr Spec number(std::string_view name, Shape shape = Shape::kSingle) { return spec(name, Type::kNumber, shape); }
 constexpr Spec boolean(std::string_view name, Shape shape = Shape::kSingle) { return spec(name, Type::kBoolean, shape); }
 constexpr Spec any(std::string_view name, Shape shape = Shape::kSingle) { return spec(name, Type::kAny, shape); }

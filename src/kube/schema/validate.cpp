@@ -9,6 +9,7 @@
 namespace kubeedge::kube::schema {
 namespace {
 
+constexpr std::string_view kPortRange = "must be between 1 and 65535, inclusive";
 constexpr std::size_t kMaxAnnotations = 256 * 1024;
 constexpr std::size_t kMaxData = 1024 * 1024;  // of a ConfigMap or Secret
 
@@ -28,17 +29,26 @@ std::string without_dash(const std::string& prefix) {
   return prefix.size() > 1 && prefix.ends_with('-') ? prefix.substr(0, prefix.size() - 2) + "a" : prefix;
 }
 
+constexpr std::string_view kNoFinalizer = "name is neither a standard finalizer name nor is it fully qualified";
+
+// Kubernetes' own, or one with a domain.
+bool standard_finalizer(const std::string& name) {
+  return name.find('/') != std::string::npos || name == "kubernetes" || name == "orphan" || name == "foregroundDeletion";
+}
+
 void validate_owners(const Json& owners, Causes& causes) {
   const std::string path = "metadata.ownerReferences";
   std::string controller;
   for (const auto& owner : owners) {
     for (const auto name : {"apiVersion", "kind", "name", "uid"})
       if (text_at(owner, name).empty())
-        causes.invalid(child(path, name), "", std::string(std::string_view(name) == "apiVersion" ? "version" : name) + " must not be empty");
+        causes.invalid(child(path, name), "",
+                       (name == std::string_view("apiVersion") ? "version" : std::string(name)) + " must not be empty");
     if (!true_at(owner, "controller")) continue;
     const std::string who = text_at(owner, "kind") + "/" + text_at(owner, "name");
     if (!controller.empty())
-      causes.invalid(path, owners, "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + who);
+      causes.invalid(path, owners,
+                     "Only one reference can have Controller set to true. Found \"true\" in references for " + controller + " and " + who);
     controller = who;
   }
 }
@@ -51,12 +61,9 @@ void validate_metadata(const Kind& kind, const Json& metadata, Causes& causes) {
   if (name.empty()) causes.required("metadata.name", "name or generateName is required");
   else causes.invalid("metadata.name", name, rule(name));
   const auto& space = text_at(metadata, "namespace");
-  if (!kind.namespaced) {
-    if (!space.empty()) causes.forbidden("metadata.namespace", "not allowed on this type");
-  } else if (space.empty()) {
-    causes.required("metadata.namespace");
-  } else {
-    causes.invalid("metadata.namespace", space, dns1123_label(space));
+  if (kind.namespaced) {  // of others apply_defaults has removed it, as Kubernetes does
+    if (space.empty()) causes.required("metadata.namespace");
+    else causes.invalid("metadata.namespace", space, dns1123_label(space));
   }
   validate_labels(at(metadata, "labels"), "metadata.labels", causes);
   if (const Json& annotations = at(metadata, "annotations"); annotations.is_object()) {
@@ -68,14 +75,20 @@ void validate_metadata(const Kind& kind, const Json& metadata, Causes& causes) {
     if (size > kMaxAnnotations) causes.too_long("metadata.annotations", kMaxAnnotations);
   }
   validate_owners(list_at(metadata, "ownerReferences"), causes);
-  for (const auto& finalizer : list_at(metadata, "finalizers"))
-    if (finalizer.is_string()) causes.invalid("metadata.finalizers", finalizer, qualified_name(finalizer.get_ref<const std::string&>()));
+  const Json& finalizers = list_at(metadata, "finalizers");
+  for (std::size_t i = 0; i < finalizers.size(); ++i) {
+    if (!finalizers[i].is_string()) continue;
+    const auto& finalizer = finalizers[i].get_ref<const std::string&>();
+    causes.invalid("metadata.finalizers", finalizer, qualified_name(finalizer));
+    if (!kind.custom && !standard_finalizer(finalizer)) causes.invalid(child("metadata.finalizers", i), finalizer, kNoFinalizer);
+  }
 }
 
 std::size_t decoded_size(const Json& value) {
   if (!value.is_string()) return 0;
-  const auto& text = value.get_ref<const std::string&>();
-  return text.size() / 4 * 3 - static_cast<std::size_t>(std::count(text.end() - static_cast<std::ptrdiff_t>(std::min<std::size_t>(2, text.size())), text.end(), '='));
+  const std::string_view text = value.get_ref<const std::string&>();
+  const auto padding = text.ends_with("==") ? 2U : text.ends_with('=') ? 1U : 0U;
+  return text.size() / 4 * 3 - std::min<std::size_t>(padding, text.size() / 4 * 3);
 }
 
 void validate_config_map(const Json& object, Causes& causes) {
@@ -143,8 +156,7 @@ void validate_namespace(const Json& object, Causes& causes) {
     if (!finalizer.is_string()) continue;
     const auto& name = finalizer.get_ref<const std::string&>();
     causes.invalid("spec.finalizers", name, qualified_name(name));
-    if (name.find('/') == std::string::npos && name != "kubernetes" && name != "orphan" && name != "foregroundDeletion")
-      causes.invalid("spec.finalizers", name, "name is neither a standard finalizer name nor is it fully qualified");
+    if (!standard_finalizer(name)) causes.invalid("spec.finalizers", name, kNoFinalizer);
   }
 }
 
@@ -167,8 +179,63 @@ void validate_node(const Json& object, Causes& causes) {
     else if (effect != "NoSchedule" && effect != "PreferNoSchedule" && effect != "NoExecute")
       causes.unsupported(child(child(path, i), "effect"), effect, {"NoSchedule", "PreferNoSchedule", "NoExecute"});
     const std::string id = name + "\n" + effect;
-    if (std::find(seen.begin(), seen.end(), id) != seen.end()) causes.duplicate(child(path, i), taint);
+    if (std::find(seen.begin(), seen.end(), id) != seen.end())
+      causes.duplicate_raw(child(path, i),
+                           "core.Taint{Key:" + Json(name).dump() + ", Value:" + Json(text_at(taint, "value")).dump() +
+                               ", Effect:" + Json(effect).dump() + ", TimeAdded:<nil>}",
+                           "taints must be unique by key and effect pair");
     seen.push_back(id);
+  }
+  const Json& cidrs = list_at(at(object, "spec"), "podCIDRs");
+  for (std::size_t i = 0; i < cidrs.size(); ++i)
+    if (!cidrs[i].is_string() || !is_cidr(cidrs[i].get_ref<const std::string&>()))
+      causes.invalid(child("spec.podCIDRs", i), cidrs[i], "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+  for (const auto list : {"capacity", "allocatable"}) {
+    const Json& resources = at(at(object, "status"), list);
+    if (!resources.is_object()) continue;
+    for (const auto& item : resources.items())
+      if (quantity_number(item.value()).value_or(0) < 0)
+        causes.invalid(child(child("status", list), item.key()), item.value(), "must be greater than or equal to 0");
+  }
+}
+
+void validate_endpoint_address(const Json& address, const std::string& path, Causes& causes) {
+  const auto& ip = text_at(address, "ip");
+  if (!is_ip(ip)) {
+    causes.invalid(child(path, "ip"), ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    causes.invalid(child(path, "ip"), ip, "must be a valid IP address");
+  } else if (ip == "0.0.0.0" || ip == "::") {
+    causes.invalid(child(path, "ip"), ip, "may not be unspecified (" + ip + ")");
+  } else if (ip.starts_with("127.") || ip == "::1") {
+    causes.invalid(child(path, "ip"), ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+  } else if (ip.starts_with("169.254.") || ip.starts_with("fe80:")) {
+    causes.invalid(child(path, "ip"), ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+  }
+  if (const auto& host = text_at(address, "hostname"); !host.empty()) causes.invalid(child(path, "hostname"), host, dns1123_label(host));
+  if (const auto& node = text_at(address, "nodeName"); !node.empty())
+    causes.invalid(child(path, "nodeName"), node, dns1123_subdomain(node));
+}
+
+void validate_endpoints(const Json& object, Causes& causes) {
+  const Json& subsets = list_at(object, "subsets");
+  for (std::size_t i = 0; i < subsets.size(); ++i) {
+    const std::string path = child("subsets", i);
+    if (list_at(subsets[i], "addresses").empty() && list_at(subsets[i], "notReadyAddresses").empty())
+      causes.required(path, "must specify `addresses` or `notReadyAddresses`");
+    for (const auto list : {"addresses", "notReadyAddresses"})
+      for (std::size_t j = 0; j < list_at(subsets[i], list).size(); ++j)
+        validate_endpoint_address(list_at(subsets[i], list)[j], child(child(path, list), j), causes);
+    const Json& ports = list_at(subsets[i], "ports");
+    for (std::size_t j = 0; j < ports.size(); ++j) {
+      const std::string here = child(child(path, "ports"), j);
+      const auto& name = text_at(ports[j], "name");
+      if (!name.empty()) causes.invalid(child(here, "name"), name, dns1123_label(name));
+      else if (ports.size() > 1) causes.required(child(here, "name"));
+      if (const auto port = int_at(ports[j], "port"); port < 1 || port > 65535) causes.invalid(child(here, "port"), port, kPortRange);
+      const auto& protocol = text_at(ports[j], "protocol");
+      if (!protocol.empty() && protocol != "TCP" && protocol != "UDP" && protocol != "SCTP")
+        causes.unsupported(child(here, "protocol"), protocol, {"SCTP", "TCP", "UDP"});
+    }
   }
 }
 
@@ -206,7 +273,11 @@ void validate_service(const Json& object, Causes& causes) {
       names.push_back(name);
     }
     const auto port = int_at(ports[i], "port");
-    if (port < 1 || port > 65535) causes.invalid(child(path, "port"), port, "must be between 1 and 65535, inclusive");
+    if (port < 1 || port > 65535) causes.invalid(child(path, "port"), port, kPortRange);
+    const Json& target = at(ports[i], "targetPort");
+    if (target.is_string()) causes.invalid(child(path, "targetPort"), target, port_name(target.get_ref<const std::string&>()));
+    else if (const auto number = int_at(ports[i], "targetPort"); number < 1 || number > 65535)
+      causes.invalid(child(path, "targetPort"), number, kPortRange);
     const auto& protocol = text_at(ports[i], "protocol");
     if (!protocol.empty() && protocol != "TCP" && protocol != "UDP" && protocol != "SCTP")
       causes.unsupported(child(path, "protocol"), protocol, {"SCTP", "TCP", "UDP"});
@@ -216,7 +287,8 @@ void validate_service(const Json& object, Causes& causes) {
   }
   validate_labels(at(spec, "selector"), "spec.selector", causes);
   const auto& affinity = text_at(spec, "sessionAffinity");
-  if (!affinity.empty() && affinity != "None" && affinity != "ClientIP") causes.unsupported("spec.sessionAffinity", affinity, {"ClientIP", "None"});
+  if (!affinity.empty() && affinity != "None" && affinity != "ClientIP")
+    causes.unsupported("spec.sessionAffinity", affinity, {"ClientIP", "None"});
   if (!type.empty() && type != "ClusterIP" && type != "NodePort" && type != "LoadBalancer" && type != "ExternalName")
     causes.unsupported("spec.type", type, {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"});
 }
@@ -257,7 +329,7 @@ std::string_view wanted_type(const Field& field) {
 bool fits(std::string_view wanted, const Json& value) {
   if (wanted.empty()) return true;
   if (wanted == "number") return value.is_number();
-  if (wanted == "integer") return value.is_number_integer() || (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>());
+  if (wanted == "integer" && value.is_number_float()) return std::floor(value.get<double>()) == value.get<double>();
   return wanted == schema_type(value);
 }
 
@@ -278,6 +350,7 @@ void validate_value(const Field& field, const Json& value, const std::string& pa
   if (!fits(wanted, value)) {
     const std::string has(schema_type(value));
     causes.wrong_type(path, has, path + " in body must be of type " + std::string(wanted) + ": \"" + has + "\"");
+    if (!field.enum_values.empty()) causes.unsupported(path, value, enum_list(field.enum_values));
     return;
   }
   if (field.shape != Shape::kSingle) {
@@ -293,7 +366,8 @@ void validate_value(const Field& field, const Json& value, const std::string& pa
   if (field.type == Type::kObject) return validate_custom(*field.object, value, path, causes);
   if (!field.enum_values.empty()) {
     const auto allowed = enum_list(field.enum_values);
-    if (std::find(allowed.begin(), allowed.end(), value.get_ref<const std::string&>()) == allowed.end()) causes.unsupported(path, value, allowed);
+    const auto& text = value.get_ref<const std::string&>();
+    if (std::find(allowed.begin(), allowed.end(), text) == allowed.end()) causes.unsupported(path, value, allowed);
   }
 }
 
@@ -343,6 +417,7 @@ std::vector<Cause> validate(const Kind& kind, const Json& object) {
     else if (kind.kind == "Node") validate_node(object, causes);
     else if (kind.kind == "Event") validate_event(object, causes);
     else if (kind.kind == "Service") validate_service(object, causes);
+    else if (kind.kind == "Endpoints") validate_endpoints(object, causes);
   } else if (kind.kind == "Lease") {
     validate_lease(object, causes);
   }

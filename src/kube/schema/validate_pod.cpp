@@ -12,9 +12,11 @@ namespace {
 constexpr std::int64_t kMaxInt32 = 2147483647;
 constexpr std::string_view kPortRange = "must be between 1 and 65535, inclusive";
 
-void one_of(const Json& owner, const std::string& path, std::string_view field, const std::vector<std::string_view>& allowed, Causes& causes) {
+void one_of(const Json& owner, const std::string& path, std::string_view field, const std::vector<std::string_view>& allowed,
+            Causes& causes) {
   const auto& value = text_at(owner, field);
-  if (!value.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end()) causes.unsupported(child(path, field), value, allowed);
+  if (!value.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end())
+    causes.unsupported(child(path, field), value, allowed);
 }
 
 bool steps_back(std::string_view path) {
@@ -38,7 +40,8 @@ void validate_items(const Json& source, const std::string& path, Causes& causes)
     else if (to.starts_with("..")) causes.invalid(child(here, "path"), to, "must not start with '..'");
   }
   const auto mode = int_at(source, "defaultMode");
-  if (mode < 0 || mode > 0777) causes.invalid(child(path, "defaultMode"), mode, "must be a number between 0 and 0777 (octal), both inclusive");
+  if (mode < 0 || mode > 0777)
+    causes.invalid(child(path, "defaultMode"), mode, "must be a number between 0 and 0777 (octal), both inclusive");
 }
 
 void validate_volume(const Json& volume, const std::string& path, Causes& causes) {
@@ -53,7 +56,8 @@ void validate_volume(const Json& volume, const std::string& path, Causes& causes
     const auto& to = text_at(host, "path");
     if (to.empty()) causes.required(child(here, "path"));
     else if (steps_back(to)) causes.invalid(child(here, "path"), to, "must not contain '..'");
-    one_of(host, here, "type", {"", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"}, causes);
+    one_of(host, here, "type", {"", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"},
+           causes);
   }
   if (const Json& secret = at(volume, "secret"); secret.is_object()) {
     if (text_at(secret, "secretName").empty()) causes.required(child(child(path, "secret"), "secretName"));
@@ -81,7 +85,7 @@ void validate_volume(const Json& volume, const std::string& path, Causes& causes
         const std::string field = child(child(source, "serviceAccountToken"), "expirationSeconds");
         if (seconds < 600) causes.invalid(field, seconds, "may not specify a duration less than 10 minutes");
         if (seconds > (std::int64_t{1} << 32)) causes.invalid(field, seconds, "may not specify a duration larger than 2^32 seconds");
-        if (text_at(token, "path").empty()) causes.required(child(child(source, "serviceAccountToken"), "path"));
+        if (text_at(token, "path").empty()) causes.required(child(here, "path"));  // where Kubernetes says it is
       }
     }
   }
@@ -94,10 +98,12 @@ std::set<std::string> validate_volumes(const Json& spec, Causes& causes) {
   for (std::size_t i = 0; i < volumes.size(); ++i) {
     const std::string path = child("spec.volumes", i);
     const auto& name = text_at(volumes[i], "name");
+    const auto errors = causes.size();
     if (volumes[i].is_object()) validate_volume(volumes[i], path, causes);
     if (name.empty()) causes.required(child(path, "name"));
     else causes.invalid(child(path, "name"), name, dns1123_label(name));
-    if (!name.empty() && !names.insert(name).second) causes.duplicate(child(path, "name"), name);
+    if (names.contains(name)) causes.duplicate(child(path, "name"), name);
+    if (causes.size() == errors) names.insert(name);  // what is wrong cannot be mounted
   }
   return names;
 }
@@ -153,7 +159,7 @@ void validate_env(const Json& container, const std::string& path, Causes& causes
       else if (which == "resourceFieldRef") {
         if (text_at(what, "resource").empty()) causes.required(child(child(source, kind), "resource"));
       } else {
-        if (text_at(what, "name").empty()) causes.required(child(child(source, kind), "name"));
+        causes.invalid(child(child(source, kind), "name"), text_at(what, "name"), dns1123_subdomain(text_at(what, "name")));
         if (text_at(what, "key").empty()) causes.required(child(child(source, kind), "key"));
         else causes.invalid(child(child(source, kind), "key"), text_at(what, "key"), config_map_key(text_at(what, "key")));
       }
@@ -171,8 +177,10 @@ void validate_env(const Json& container, const std::string& path, Causes& causes
       ++kinds;
       if (text_at(at(all[i], kind), "name").empty()) causes.required(child(child(here, kind), "name"));
     }
-    if (kinds == 0) causes.invalid(here, "", "must specify one of: `configMapRef` or `secretRef`");
-    else if (kinds > 1) causes.invalid(here, "", "may not have more than one field specified at a time");
+    if (const auto& prefix = text_at(all[i], "prefix"); !prefix.empty())
+      causes.invalid(child(here, "prefix"), prefix, env_var_name(prefix));
+    if (kinds == 0) causes.invalid(child(path, "envFrom"), "", "must specify one of: `configMapRef` or `secretRef`");
+    else if (kinds > 1) causes.invalid(child(path, "envFrom"), "", "may not have more than one field specified at a time");
   }
 }
 
@@ -196,6 +204,9 @@ void validate_mounts(const Json& container, const std::string& path, const std::
   }
 }
 
+// May be promised more often than there is.
+bool countable(std::string_view resource) { return resource == "cpu" || resource == "memory" || resource == "ephemeral-storage"; }
+
 void validate_resources(const Json& container, const std::string& path, Causes& causes) {
   const Json& resources = at(container, "resources");
   const Json& limits = at(resources, "limits");
@@ -205,7 +216,12 @@ void validate_resources(const Json& container, const std::string& path, Causes& 
     if (!list.is_object()) return;
     for (const auto& item : list.items()) {
       const std::string field = key(child(here, which), item.key());
-      causes.invalid(field, item.key(), qualified_name(item.key()));
+      const auto errors = qualified_name(item.key());
+      for (const auto& error : errors) causes.invalid_raw(field, item.key(), error);
+      if (item.key().find('/') == std::string::npos && !countable(item.key()) && !item.key().starts_with("hugepages-")) {
+        if (errors.empty()) causes.invalid_raw(field, item.key(), "must be a standard resource type or fully qualified");
+        causes.invalid_raw(field, item.key(), "must be a standard resource for containers");
+      }
       const auto amount = quantity_number(item.value());
       if (amount && *amount < 0) causes.invalid(field, item.value(), "must be greater than or equal to 0");
     }
@@ -218,12 +234,14 @@ void validate_resources(const Json& container, const std::string& path, Causes& 
     if (limit == limits.end()) continue;
     const auto want = quantity_number(item.value()), most = quantity_number(*limit);
     if (!want || !most) continue;
-    const auto text = [](const Json& value) { return canonical_quantity(value).value_or(value.is_string() ? value.get<std::string>() : value.dump()); };
-    const bool countable = item.key() == "cpu" || item.key() == "memory" || item.key() == "ephemeral-storage";
-    if (*want != *most && !countable)
+    const auto text = [](const Json& value) {
+      return canonical_quantity(value).value_or(value.is_string() ? value.get<std::string>() : value.dump());
+    };
+    if (*want != *most && !countable(item.key()))
       causes.invalid(child(here, "requests"), text(item.value()), "must be equal to " + item.key() + " limit of " + text(*limit));
     else if (*want > *most)
-      causes.invalid(child(here, "requests"), text(item.value()), "must be less than or equal to " + item.key() + " limit of " + text(*limit));
+      causes.invalid(child(here, "requests"), text(item.value()),
+                     "must be less than or equal to " + item.key() + " limit of " + text(*limit));
   }
 }
 
@@ -242,7 +260,8 @@ void validate_handler(const Json& handler, const std::string& path, std::string_
     if (which == "httpGet" || which == "tcpSocket" || which == "grpc") {
       const Json& port = at(what, "port");
       if (port.is_string()) causes.invalid(child(here, "port"), port, port_name(port.get_ref<const std::string&>()));
-      else if (const auto number = int_at(what, "port"); number < 1 || number > 65535) causes.invalid(child(here, "port"), number, kPortRange);
+      else if (const auto number = int_at(what, "port"); number < 1 || number > 65535)
+        causes.invalid(child(here, "port"), number, kPortRange);
     }
     if (which == "httpGet") one_of(what, here, "scheme", {"HTTP", "HTTPS"}, causes);
   }
@@ -266,13 +285,95 @@ void validate_probes(const Json& container, const std::string& path, Causes& cau
       validate_handler(at(lifecycle, hook), child(child(path, "lifecycle"), hook), "must specify a handler type", causes);
 }
 
+void validate_ids(const Json& context, const std::string& path, Causes& causes) {
+  constexpr std::string_view kRange = "must be between 0 and 2147483647, inclusive";
+  for (const auto field : {"fsGroup", "runAsUser", "runAsGroup"})
+    if (const auto id = int_at(context, field); id < 0 || id > kMaxInt32) causes.invalid(child(path, field), id, kRange);
+  const Json& groups = list_at(context, "supplementalGroups");
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    if (const auto id = groups[i].is_number_integer() ? groups[i].get<std::int64_t>() : 0; id < 0 || id > kMaxInt32)
+      causes.invalid(child(child(path, "supplementalGroups"), i), id, kRange);
+  if (true_at(context, "privileged") && at(context, "allowPrivilegeEscalation") == false)
+    causes.invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+}
+
+void validate_node_terms(const Json& affinity, Causes& causes) {
+  constexpr auto kHard = "requiredDuringSchedulingIgnoredDuringExecution";
+  const Json& selector = at(at(affinity, "nodeAffinity"), kHard);
+  if (!selector.is_object()) return;
+  const std::string path = std::string("spec.affinity.nodeAffinity.") + kHard + ".nodeSelectorTerms";
+  const Json& terms = list_at(selector, "nodeSelectorTerms");
+  if (terms.empty()) causes.required(path, "must have at least one node selector term");
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    const Json& rules = list_at(terms[i], "matchExpressions");
+    for (std::size_t j = 0; j < rules.size(); ++j) {
+      const std::string here = child(child(child(path, i), "matchExpressions"), j);
+      const auto& how = text_at(rules[j], "operator");
+      const Json& values = list_at(rules[j], "values");
+      if (how == "In" || how == "NotIn") {
+        if (values.empty()) causes.required(child(here, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+      } else if (how == "Exists" || how == "DoesNotExist") {
+        if (!values.empty()) causes.forbidden(child(here, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+      } else if (how == "Gt" || how == "Lt") {
+        if (values.size() != 1) causes.required(child(here, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+      } else {
+        causes.invalid(child(here, "operator"), how, "not a valid selector operator");
+      }
+      causes.invalid(child(here, "key"), text_at(rules[j], "key"), qualified_name(text_at(rules[j], "key")));
+      for (std::size_t k = 0; k < values.size(); ++k)
+        if (values[k].is_string())
+          causes.invalid(child(child(here, "values"), k), values[k], label_value(values[k].get_ref<const std::string&>()));
+    }
+  }
+}
+
+void validate_spread(const Json& spec, Causes& causes) {
+  const Json& all = list_at(spec, "topologySpreadConstraints");
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string path = child("spec.topologySpreadConstraints", i);
+    if (const auto skew = int_at(all[i], "maxSkew"); skew <= 0) causes.invalid(child(path, "maxSkew"), skew, "must be greater than zero");
+    if (text_at(all[i], "topologyKey").empty()) causes.required(child(path, "topologyKey"), "can not be empty");
+    const auto& otherwise = text_at(all[i], "whenUnsatisfiable");
+    if (otherwise != "DoNotSchedule" && otherwise != "ScheduleAnyway")
+      causes.unsupported(child(path, "whenUnsatisfiable"), otherwise, {"DoNotSchedule", "ScheduleAnyway"});
+  }
+}
+
+void validate_names(const Json& spec, Causes& causes) {
+  constexpr std::string_view kNoIp = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+  const Json& aliases = list_at(spec, "hostAliases");
+  for (std::size_t i = 0; i < aliases.size(); ++i) {
+    const std::string path = child("spec.hostAliases", i);
+    if (!is_ip(text_at(aliases[i], "ip"))) causes.invalid(child(path, "ip"), text_at(aliases[i], "ip"), kNoIp);
+    const Json& names = list_at(aliases[i], "hostnames");
+    for (std::size_t j = 0; j < names.size(); ++j)
+      if (names[j].is_string())
+        causes.invalid(child(child(path, "hostnames"), j), names[j], dns1123_subdomain(names[j].get_ref<const std::string&>()));
+  }
+  const Json& dns = at(spec, "dnsConfig");
+  const Json& servers = list_at(dns, "nameservers");
+  if (text_at(spec, "dnsPolicy") == "None") {
+    if (dns.is_null()) causes.required("spec.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None");
+    else if (servers.empty())
+      causes.required("spec.dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None");
+  }
+  for (std::size_t i = 0; i < servers.size(); ++i)
+    if (servers[i].is_string() && !is_ip(servers[i].get_ref<const std::string&>()))
+      causes.invalid(child("spec.dnsConfig.nameservers", i), servers[i], kNoIp);
+  const Json& gates = list_at(spec, "readinessGates");
+  for (std::size_t i = 0; i < gates.size(); ++i)
+    causes.invalid(child(child("spec.readinessGates", i), "conditionType"), text_at(gates[i], "conditionType"),
+                   qualified_name(text_at(gates[i], "conditionType")));
+}
+
 void validate_container(const Json& container, const std::string& path, const std::set<std::string>& volumes, Causes& causes) {
   const auto& name = text_at(container, "name");
   const auto& image = text_at(container, "image");
   if (name.empty()) causes.required(child(path, "name"));
   else causes.invalid(child(path, "name"), name, dns1123_label(name));
   if (image.empty()) causes.required(child(path, "image"));
-  else if (image.front() == ' ' || image.back() == ' ') causes.invalid(child(path, "image"), image, "must not have leading or trailing whitespace");
+  else if (image.front() == ' ' || image.back() == ' ')
+    causes.invalid(child(path, "image"), image, "must not have leading or trailing whitespace");
   one_of(container, path, "terminationMessagePolicy", {"File", "FallbackToLogsOnError"}, causes);
   validate_ports(container, path, causes);
   validate_env(container, path, causes);
@@ -280,6 +381,7 @@ void validate_container(const Json& container, const std::string& path, const st
   one_of(container, path, "imagePullPolicy", {"Always", "IfNotPresent", "Never"}, causes);
   validate_resources(container, path, causes);
   validate_probes(container, path, causes);
+  validate_ids(at(container, "securityContext"), child(path, "securityContext"), causes);
 }
 
 // Two containers of one pod on one port of the host.
@@ -307,7 +409,8 @@ void validate_tolerations(const Json& spec, Causes& causes) {
     const auto& effect = text_at(one, "effect");
     if (!name.empty()) causes.invalid(child(path, "key"), name, qualified_name(name));
     else if (how != "Exists")
-      causes.invalid(child(path, "operator"), how, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+      causes.invalid(child(path, "operator"), how,
+                     "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
     if (!at(one, "tolerationSeconds").is_null() && effect != "NoExecute")
       causes.invalid(child(path, "effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
     if (how == "Exists" && !text_at(one, "value").empty())
@@ -329,7 +432,8 @@ void validate_pod(const Json& pod, Causes& causes) {
     const std::string path = child("spec.containers", i);
     validate_container(containers[i], path, volumes, causes);
     if (!names.insert(text_at(containers[i], "name")).second) causes.duplicate(child(path, "name"), text_at(containers[i], "name"));
-    if (!at(containers[i], "restartPolicy").is_null()) causes.forbidden(child(path, "restartPolicy"), "may not be set for non-init containers");
+    if (!at(containers[i], "restartPolicy").is_null())
+      causes.forbidden(child(path, "restartPolicy"), "may not be set for non-init containers");
   }
   validate_host_ports(containers, "spec.containers", causes);
   const Json& first = list_at(spec, "initContainers");
@@ -340,7 +444,8 @@ void validate_pod(const Json& pod, Causes& causes) {
     if (!names.insert(text_at(first[i], "name")).second) causes.duplicate(child(path, "name"), text_at(first[i], "name"));
     if (text_at(first[i], "restartPolicy") == "Always") continue;
     for (const auto field : {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"})
-      if (!at(first[i], field).is_null()) causes.forbidden(child(path, field), "may not be set for init containers without restartPolicy=Always");
+      if (!at(first[i], field).is_null())
+        causes.forbidden(child(path, field), "may not be set for init containers without restartPolicy=Always");
   }
   if (true_at(spec, "hostNetwork")) {
     for (std::size_t i = 0; i < containers.size(); ++i) {
@@ -364,6 +469,14 @@ void validate_pod(const Json& pod, Causes& causes) {
     if (const auto& name = text_at(spec, field); !name.empty()) causes.invalid(child("spec", field), name, dns1123_label(name));
   validate_tolerations(spec, causes);
   one_of(spec, "spec", "preemptionPolicy", {"PreemptLowerPriority", "Never"}, causes);
+  validate_ids(at(spec, "securityContext"), "spec.securityContext", causes);
+  if (true_at(spec, "shareProcessNamespace") && true_at(spec, "hostPID"))
+    causes.invalid("spec.securityContext.shareProcessNamespace", true, "ShareProcessNamespace and HostPID cannot both be enabled");
+  validate_names(spec, causes);
+  validate_node_terms(at(spec, "affinity"), causes);
+  validate_spread(spec, causes);
+  // They come through a subresource of their own, which this server has not.
+  if (!list_at(spec, "ephemeralContainers").empty()) causes.forbidden("spec.ephemeralContainers", "cannot be set on create");
 }
 
 void validate_pod_update(const Json& before, const Json& after, Causes& causes) {
