@@ -255,11 +255,19 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     } else {
       configs[key] = config;
     }
-    const auto using_nodes = users.find(key);
-    if (using_nodes == users.end()) return;
+    // Also to who holds a copy that no pod names just now: the next pod would start with it.
+    std::set<NodeId> receivers;
+    if (const auto using_nodes = users.find(key); using_nodes != users.end())
+      for (const auto& [node, count] : using_nodes->second) receivers.insert(NodeId(node));
+    for (const auto& node : link.connected_nodes())
+      if (records.find(node, config.uid)) receivers.insert(node);
     const std::string operation = gone ? "delete" : !known && std::string_view(kind) == "configmap" ? "insert" : "update";
-    for (const auto& [node, count] : using_nodes->second)
-      link.send(NodeId(node), down(operation, ns + "/" + kind + "/" + name, config));
+    for (const auto& node : receivers) link.send(node, down(operation, ns + "/" + kind + "/" + name, config));
+  }
+
+  // "configmap", "secret", or "" for a record of anything else.
+  static std::string config_kind(const SyncRecord& record) {
+    return record.kind == "ConfigMap" ? "configmap" : record.kind == "Secret" ? "secret" : "";
   }
 
   void sweep() {
@@ -318,8 +326,19 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     return object;
   }
 
-  void invalid(const NodeId& node, const Message& request, const char* what) {
-    answer(node, request, object_response(failure(400, "BadRequest", std::string(what) + " of " + request.resource + " is no JSON object")));
+  // The same for what is written, or null and an answer: the path was judged, so the body may name nothing else
+  // (a create goes by the body's name).
+  json own_content(const NodeId& node, const Message& request, const wire::ResourcePath& path, const char* api_version, const char* kind) {
+    json object = typed_content(request, api_version, kind);
+    if (object.is_null()) {
+      answer(node, request, object_response(failure(400, "BadRequest", "content of " + request.resource + " is no JSON object")));
+      return object;
+    }
+    const json& metadata = child(object, "metadata");
+    const std::string ns = text(metadata, "namespace");
+    if (text(metadata, "name") == path.name && (ns.empty() || ns == path.ns)) return object;
+    deny(node, request, Shape::kObjResp, "the object has another name");
+    return json();
   }
 
   bool named_by_pod(const NodeId& node, const std::string& kind, const std::string& ns, const std::string& name) const {
@@ -333,7 +352,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     return false;
   }
 
-  // Runs `go` when the pod is bound to the node, or does not exist (then the API says so).
+  // Runs `go` when the pod is bound to the node. Otherwise answers: Forbidden, or what the API said when it was asked.
   void with_own_pod(const NodeId& node, const Message& request, const wire::ResourcePath& path, Shape shape, unique_function<void(Impl&)> go) {
     if (const auto it = pods.find(path.ns + "/" + path.name); it != pods.end()) {
       if (it->second.node == node.str()) return go(*this);
@@ -344,10 +363,12 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
                [weak, node, request, shape, go = std::move(go)](kube::ApiResult<Bytes> got) mutable {
                  auto self = weak.lock();
                  if (!self) return;
-                 if (got) {
-                   const json pod = json::parse(got->view(), nullptr, false);
-                   if (text(child(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
+                 if (!got) {
+                   if (request.operation == "delete" && got.error().code == 404) return self->answer(node, request, "\"OK\"");
+                   return self->answer(node, request, shape == Shape::kBare ? bare_error(got.error()) : object_response(got));
                  }
+                 const json pod = json::parse(got->view(), nullptr, false);
+                 if (text(child(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
                  go(*self);
                });
   }
@@ -380,36 +401,33 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       return client.patch(kNodes, "", path.name, "status", kube::PatchType::kStrategicMerge, Bytes(wire::content_text(message)),
                           reply(node, message, Shape::kObjRespVersion));
     if (message.operation == "query") return client.get(kNodes, "", path.name, reply(node, message, Shape::kBare));
-    json object = typed_content(message, "v1", "Node");
-    if (object.is_null()) return invalid(node, message, "content");
-    if (message.operation == "insert") {
-      if (text(child(object, "metadata"), "name") != node.str()) return deny(node, message, shape, "the object names another node");
-      return client.create(kNodes, "", path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
-    }
-    if (message.operation == "update") {
-      json metadata = json::object();
-      for (const char* key : {"labels", "annotations"})
-        if (const json& value = child(child(object, "metadata"), key); value.is_object()) metadata[key] = value;
-      std::weak_ptr<Impl> weak = weak_from_this();
-      return client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(dump({{"metadata", metadata}})),
-                          [weak, node, message](kube::ApiResult<Bytes> result) {
-                            auto self = weak.lock();
-                            if (!self) return;
-                            if (result) return self->answer(node, message, "\"OK\"", version_of(result));
-                            self->answer(node, message, object_response(result));
-                          });
-    }
-    answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a node is not served")));
+    if (message.operation != "insert" && message.operation != "update")
+      return answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a node is not served")));
+    json object = own_content(node, message, path, "v1", "Node");
+    if (object.is_null()) return;
+    if (message.operation == "insert") return client.create(kNodes, "", path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    json metadata = json::object();
+    for (const char* key : {"labels", "annotations"})
+      if (const json& value = child(child(object, "metadata"), key); value.is_object()) metadata[key] = value;
+    std::weak_ptr<Impl> weak = weak_from_this();
+    client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(dump({{"metadata", metadata}})),
+                 [weak, node, message](kube::ApiResult<Bytes> result) {
+                   auto self = weak.lock();
+                   if (!self) return;
+                   if (result) return self->answer(node, message, "\"OK\"", version_of(result));
+                   self->answer(node, message, object_response(result));
+                 });
   }
 
   void lease_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
     if (path.ns != "kube-node-lease" || path.name != node.str()) return deny(node, message, Shape::kObjResp, "it is not this node's lease");
     if (message.operation == "query") return client.get(kLeases, path.ns, path.name, reply(node, message, Shape::kObjResp));
-    json object = typed_content(message, "coordination.k8s.io/v1", "Lease");
-    if (object.is_null()) return invalid(node, message, "content");
+    if (message.operation != "insert" && message.operation != "update")
+      return answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a lease is not served")));
+    json object = own_content(node, message, path, "coordination.k8s.io/v1", "Lease");
+    if (object.is_null()) return;
     if (message.operation == "insert") return client.create(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
-    if (message.operation == "update") return client.update(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
-    answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a lease is not served")));
+    client.update(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
   }
 
   void pod_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
@@ -421,8 +439,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     if (message.operation == "delete")
       return with_own_pod(node, message, path, Shape::kBare, [node, message, path](Impl& self) { self.delete_pod(node, message, path); });
     if (message.operation == "insert") {
-      json pod = typed_content(message, "v1", "Pod");
-      if (pod.is_null()) return invalid(node, message, "content");
+      json pod = own_content(node, message, path, "v1", "Pod");
+      if (pod.is_null()) return;
       const bool mirror = child(child(pod, "metadata"), "annotations").is_object() &&
                           child(child(pod, "metadata"), "annotations").contains("kubernetes.io/config.mirror");
       if (!mirror || text(child(pod, "spec"), "nodeName") != node.str())
@@ -535,6 +553,13 @@ bool EdgeController::synced() const { return impl_->unsynced == 0; }
 void EdgeController::snapshot(const NodeId& node, std::vector<Message>& messages) {
   if (const auto it = impl_->nodes.find(node.str()); it != impl_->nodes.end())
     messages.push_back(impl_->down("update", "null/node/" + node.str(), it->second));
+  // Made again under a name that the node knows. Before the pods, which may start at once.
+  for (const auto& record : impl_->records.all(node)) {
+    const auto kind = Impl::config_kind(record);
+    const auto it = impl_->configs.find(kind + "/" + record.ns + "/" + record.name);
+    if (it == impl_->configs.end() || it->second.uid == record.uid || !impl_->named_by_pod(node, kind, record.ns, record.name)) continue;
+    messages.push_back(impl_->down("update", record.ns + "/" + kind + "/" + record.name, it->second));
+  }
   const auto of = impl_->pods_of.find(node.str());
   if (of == impl_->pods_of.end()) return;
   for (const auto& key : of->second) {
@@ -546,10 +571,15 @@ void EdgeController::snapshot(const NodeId& node, std::vector<Message>& messages
 }
 
 NodeSnapshot::Fate EdgeController::fate(const NodeId& node, const SyncRecord& record, Message& message) {
-  if (record.kind == "Node" || record.kind == "Pod") return Fate::kGone;   // snapshot() names every one that lives
-  if (record.kind != "ConfigMap" && record.kind != "Secret") return Fate::kNotMine;
-  (void)node;
-  const std::string kind = record.kind == "Secret" ? "secret" : "configmap";
+  if (record.kind == "Pod") return Fate::kGone;   // snapshot() names every one that lives
+  if (record.kind == "Node") {
+    // A Node's delete is never sent (hub-protocol 5.1), so no acknowledgement would take the record away. The edge may
+    // have a new Node under the same name.
+    impl_->records.removed(node, record.uid);
+    return Fate::kNotMine;
+  }
+  const std::string kind = Impl::config_kind(record);
+  if (kind.empty()) return Fate::kNotMine;
   const auto it = impl_->configs.find(kind + "/" + record.ns + "/" + record.name);
   if (it == impl_->configs.end() || it->second.uid != record.uid) return Fate::kGone;
   message = impl_->down("update", record.ns + "/" + kind + "/" + record.name, it->second);
