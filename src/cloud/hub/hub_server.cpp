@@ -210,13 +210,8 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     std::vector<Message> messages;
     for (auto* snapshot : sinks.snapshots) snapshot->snapshot(node, messages);
     std::set<std::string> named;
-    for (auto& message : messages) {
-      const ObjectKey key = object_key(message);
-      named.insert(key.uid);
-      // A Go edge may have lost its store and cannot say so; without the Node it never gets past registration.
-      const bool force = first && connection->store_id.empty() && key.kind == "Node";
-      enqueue(connection, std::move(message), force);
-    }
+    for (const auto& message : messages) named.insert(object_key(message).uid);
+    // What is gone comes first, then what has its place: a Go edge deletes by name, whatever the UID.
     for (const auto& record : records.all(node)) {
       if (named.contains(record.uid)) continue;
       for (auto* snapshot : sinks.snapshots) {
@@ -226,6 +221,11 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
         enqueue(connection, fate == NodeSnapshot::Fate::kGone ? orphan(record) : std::move(message), false);
         break;
       }
+    }
+    for (auto& message : messages) {
+      // A Go edge may have lost its store and cannot say so; without the Node it never gets past registration.
+      const bool force = first && connection->store_id.empty() && object_key(message).kind == "Node";
+      enqueue(connection, std::move(message), force);
     }
   }
 
