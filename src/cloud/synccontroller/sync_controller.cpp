@@ -33,12 +33,13 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
   };
   using Key = std::pair<NodeId, std::string>;
 
-  Impl(const Runtime& r, kube::KubeClient& c) : runtime(r), client(c), timer(r) {}
+  Impl(const Runtime& r, kube::KubeClient& c) : runtime(r), client(c), timer(r), retry_timer(r) {}
   Runtime runtime;
   kube::KubeClient& client;
-  runtime::Timer timer;
+  runtime::Timer timer, retry_timer;
   std::map<Key, Entry> entries;
   std::deque<Key> dirty;
+  std::deque<Key> failed;         // written again later; they hold up no other
   std::size_t writes = 0;
   bool objects_synced = false, cluster_synced = false;
   std::unique_ptr<kube::Informer> objects, cluster;
@@ -100,6 +101,17 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
     });
   }
 
+  void arm_retry() {
+    if (retry_timer.running()) return;
+    std::weak_ptr<Impl> weak = weak_from_this();
+    retry_timer.start(kRetryDelay, [weak] {
+      auto self = weak.lock();
+      if (!self) return;
+      for (auto& key : std::exchange(self->failed, {})) self->dirty.push_back(std::move(key));
+      self->flush();
+    });
+  }
+
   void flush() {
     while (!dirty.empty() && writes < kMaxSyncWrites) {
       const Key key = dirty.front();
@@ -141,7 +153,7 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
         Entry& e = it->second;
         e.busy = false;
         const int code = result ? 200 : result.error().code;
-        bool failed = false;
+        bool again = false;
         if (step == Step::kCreate) {
           if (result || code == 409) {
             e.exists = true;
@@ -149,24 +161,24 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
           } else if (code == 404) {
             e.wanted = false;              // its namespace is gone, and the object with it
           } else {
-            failed = true;
+            again = true;
           }
         } else if (step == Step::kStatus) {
           if (result) e.stored_version = version;
           else if (code == 404) e.exists = false;
-          else failed = true;
+          else again = true;
         } else {
           if (result || code == 404) e.exists = false;
-          else failed = true;
+          else again = true;
         }
-        if (failed) {
+        if (again) {
           base::log(self->runtime.log(), LogLevel::kWarning, "synccontroller", "sync record {}: {}; again in 1 s", name(key), result.error().message);
           e.queued = true;
-          self->dirty.push_back(key);
-          self->arm(kRetryDelay);
-          return;
+          self->failed.push_back(key);
+          self->arm_retry();
+        } else {
+          self->finish(key);
         }
-        self->finish(key);
       }
       if (!self->dirty.empty() && !self->timer.running()) self->arm(Milliseconds{1});
     };
@@ -215,6 +227,7 @@ void SyncController::stop() {
   impl_->objects.reset();
   impl_->cluster.reset();
   impl_->timer.cancel();
+  impl_->retry_timer.cancel();
 }
 
 bool SyncController::synced() const { return impl_->objects_synced && impl_->cluster_synced; }
