@@ -2,6 +2,8 @@
 // be told to fail. Every answer and event is posted, as KubeClient promises.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <deque>
@@ -16,6 +18,16 @@
 
 #include "kube/client/kube_client.h"
 #include "wire/message_codec.h"
+
+// A failed check of a list of lines shows the lines.
+template <>
+struct doctest::StringMaker<std::vector<std::string>> {
+  static String convert(const std::vector<std::string>& lines) {
+    std::string text;
+    for (const auto& line : lines) text += "\n  " + line;
+    return text.empty() ? "nothing" : text.c_str();
+  }
+};
 
 namespace kubeedge::cloud_test {
 
