@@ -1,5 +1,7 @@
 #include "edge/hub/edge_hub.h"
 
+#include <deque>
+
 #include "base/text.h"
 #include "edge/hub/link.h"
 #include "net/websocket.h"
@@ -29,7 +31,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   std::optional<Credentials> credentials;
   MessageSink *meta = nullptr, *twin = nullptr, *bus = nullptr;
   std::vector<LinkObserver*> observers;
-  std::vector<unique_function<void(LinkState)>> handlers;
+  std::deque<unique_function<void(LinkState)>> handlers;   // deque: a handler may add one, which moves none
   unique_function<void(Error)> failed;
   std::string ip, last_error;
   bool stopped = false;
@@ -43,6 +45,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
 
   void pump() {
     if (stopped) return;
+    const auto self = shared_from_this();   // what is told below may let go of us
     auto actions = link.poll(now());
     finish(std::move(actions.finished));
     if (stopped) return;
@@ -72,9 +75,16 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
     arm();
   }
 
+  // Any of them may stop() us: then the rest hears nothing.
   void tell(bool is_up) {
-    for (auto* observer : observers) observer->on_link(is_up);
-    for (auto& handler : handlers) handler(is_up ? LinkState::kUp : LinkState::kDown);
+    for (std::size_t i = 0; i < observers.size() && !stopped; ++i) observers[i]->on_link(is_up);
+    for (std::size_t i = 0; i < handlers.size() && !stopped; ++i) handlers[i](is_up ? LinkState::kUp : LinkState::kDown);
+  }
+  // Never from inside start().
+  void tell_failure(Error error) {
+    runtime::post(runtime, [weak = weak_from_this(), error = std::move(error)]() mutable {
+      if (auto self = weak.lock(); self && !self->stopped && self->failed) self->failed(std::move(error));
+    });
   }
 
   void dial() {
@@ -91,7 +101,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
       if (!result) {
         auto error = result.error();
         self->down(error.message);
-        if (permanent(error) && self->failed) self->failed(std::move(error));
+        if (permanent(error)) self->tell_failure(std::move(error));
         return;
       }
       log(self->runtime.log(), LogLevel::kInfo, "hub", "joined, certificate until {}", base::rfc3339(result->not_after));
@@ -213,8 +223,6 @@ void HubClient::stop() {
   impl_->stopped = true;
   impl_->timer.cancel();
   impl_->rotation.cancel();
-  impl_->observers.clear();
-  impl_->handlers.clear();
   (void)impl_->link.on_down(impl_->now());
   impl_->socket.reset();
 }
