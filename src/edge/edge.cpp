@@ -183,7 +183,12 @@ Result<void> Edge::Impl::create() {
 
   meta->set_link(hub.get());
   meta->set_device_sink(twin.get());
-  if (pods) meta->set_pod_sink(pods.get());
+  if (pods) {
+    meta->set_pod_sink(pods.get());
+    pods->on_state([this] { node->status_changed(); });
+    if (options.node_ip.empty()) hub->on_link([this](LinkState state) { if (state == LinkState::kUp) pods->set_node_ip(hub->local_ip()); });
+    hub->add_observer(pods.get());
+  }
   hub->set_meta_sink(meta.get());
   hub->set_twin_sink(twin.get());
   hub->add_observer(twin.get());

@@ -1,18 +1,20 @@
 // A pod runtime as the Edge assembly sees it: src/edge/edged over CRI implements it in a library of its own.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
 #include <kubeedge/runtime.h>
 
+#include "edge/ports/cloud_link.h"
 #include "edge/ports/meta_client.h"
 
 namespace kubeedge {
 inline namespace v0 {
 
 // Lives on the edge's loop.
-class PodRuntime : public edge::PodSink {
+class PodRuntime : public edge::PodSink, public edge::LinkObserver {
  public:
   ~PodRuntime() override = default;
   virtual void start() = 0;
@@ -21,6 +23,8 @@ class PodRuntime : public edge::PodSink {
   virtual std::string runtime_version() const = 0;
   virtual bool ready(std::string& why) const = 0;
   virtual int max_pods() const = 0;
+  virtual void on_state(std::function<void()> handler) = 0;   // readiness changed
+  virtual void set_node_ip(const std::string& ip) = 0;        // known once the link was up
 };
 
 class PodRuntimeFactory {

@@ -1,0 +1,694 @@
+#include "edge/edged/pod_worker.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/text.h"
+#include "edge/edged/volumes.h"
+
+namespace kubeedge::edged {
+namespace {
+
+using State = ObservedContainer::State;
+
+constexpr Milliseconds kRetryRuntime{2'000};      // the container runtime did not answer
+constexpr Milliseconds kRetryInputs{10'000};      // a ConfigMap, Secret or token is missing
+constexpr Milliseconds kRetryPatch{5'000};
+constexpr std::size_t kMaxTerminationMessage = 4096;
+constexpr std::int64_t kDefaultGrace = 30;
+
+// kubelet writes a hash of the container's spec; ours is FNV-1a over its JSON.
+std::string hash_of(const Json& container) {
+  std::uint32_t hash = 2166136261U;
+  for (const char c : compact(container)) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+  return fmt::format("{:x}", hash);
+}
+
+std::string pull_policy(const Json& container) {
+  const std::string policy = text(member(container, "imagePullPolicy"));
+  if (!policy.empty()) return policy;
+  const std::string image = text(member(container, "image"));
+  const auto slash = image.rfind('/');
+  const std::string last = slash == std::string::npos ? image : image.substr(slash + 1);
+  return last.find(':') == std::string::npos || last.ends_with(":latest") ? "Always" : "IfNotPresent";
+}
+
+// The credentials of the first pull secret that names the image's registry.
+PullAuth pull_auth(const Json& pod, const std::string& image, const PodInputs& inputs) {
+  std::string registry = image.substr(0, image.find('/'));
+  if (registry == image || (registry.find('.') == std::string::npos && registry.find(':') == std::string::npos)) registry = "docker.io";
+  for (const Json& ref : items(member(spec(pod), "imagePullSecrets"))) {
+    const auto secret = inputs.objects.find({true, text(member(ref, "name"))});
+    if (secret == inputs.objects.end()) continue;
+    const auto raw = base::from_base64(text(member(secret->second, "data", ".dockerconfigjson")));
+    const Json config = raw ? Json::parse(*raw, nullptr, false) : Json();
+    const Json& auths = member(config, "auths");
+    if (!auths.is_object()) continue;
+    for (const auto& [server, entry] : auths.items()) {
+      if (server.find(registry) == std::string::npos) continue;
+      PullAuth auth{text(member(entry, "username")), text(member(entry, "password"))};
+      if (auth.username.empty()) {
+        const std::string pair = base::from_base64(text(member(entry, "auth"))).value_or("");
+        const auto colon = pair.find(':');
+        if (colon != std::string::npos) auth = {pair.substr(0, colon), pair.substr(colon + 1)};
+      }
+      return auth;
+    }
+  }
+  return {};
+}
+
+std::string joined(const std::string& folder, const std::string& name) { return folder + "/" + name; }
+
+// A subPath's real place, which must lie inside its volume; a folder is made where nothing is. Blocking.
+Result<std::string> sub_path(const std::string& volume, const std::string& sub) {
+  const auto parts = base::split(sub, '/');
+  if (sub.starts_with('/') || std::find(parts.begin(), parts.end(), "..") != parts.end()) return base::error(Errc::kInvalidArgument, "subPath \"{}\" must be relative and without ..", sub.substr(0, 80));
+  const std::string path = volume + "/" + sub;
+  struct stat facts{};
+  if (::stat(path.c_str(), &facts) != 0)
+    if (Result<void> made = make_folder(path); !made) return std::move(made).error();
+  char real[PATH_MAX], root[PATH_MAX];
+  if (::realpath(path.c_str(), real) == nullptr || ::realpath(volume.c_str(), root) == nullptr) return base::error(Errc::kIo, "{}: cannot be resolved", path);
+  if (!std::string_view(real).starts_with(root)) return base::error(Errc::kPermissionDenied, "subPath \"{}\" leads out of its volume", sub.substr(0, 80));
+  return std::string(real);
+}
+
+}  // namespace
+
+PodWorker::PodWorker(NodeContext& node, Json pod, std::function<void(const std::string&)> gone)
+    : node_(node), pod_(std::move(pod)), gone_(std::move(gone)), wake_(node.runtime) {}
+
+void PodWorker::update(Json pod) {
+  const bool same_spec = spec(pod) == spec(pod_);
+  pod_ = std::move(pod);
+  if (!same_spec) inputs_ready_ = volumes_ready_ = false;
+  poke();
+}
+
+void PodWorker::remove() {
+  removed_ = true;
+  poke();
+}
+
+void PodWorker::refuse(const std::string& reason, const std::string& message) {
+  failure_reason_ = reason;
+  failure_message_ = message;
+  event("Warning", reason.c_str(), message, true);
+  poke();
+}
+
+void PodWorker::object_changed(const ObjectRef& ref) {
+  if (!needs_of(pod_).objects.contains(ref)) return;
+  inputs_ready_ = volumes_ready_ = false;
+  poke();
+}
+
+void PodWorker::stop() {
+  stopped_ = true;
+  wake_.cancel();
+}
+
+void PodWorker::poke() {
+  if (stopped_) return;
+  if (busy_) {
+    again_ = true;
+    return;
+  }
+  sync();
+}
+
+void PodWorker::sync() {
+  busy_ = true;
+  again_ = false;
+  wake_.cancel();
+  node_.cri.observe(pod_uid(pod_), guarded([](PodWorker& self, Result<ObservedPod> observed) {
+                      if (!observed) {
+                        self.log(LogLevel::kDebug, observed.error().message);
+                        self.busy_ = false;
+                        return self.retry(kRetryRuntime);
+                      }
+                      self.observed_ = std::move(*observed);
+                      self.decide();
+                    }));
+}
+
+void PodWorker::next() {
+  if (!stopped_) sync();
+}
+
+void PodWorker::idle() {
+  busy_ = false;
+  publish();
+  if (again_) sync();
+}
+
+void PodWorker::retry(Milliseconds after) {
+  if (stopped_) return;
+  if (again_) return runtime::post(node_.runtime, guarded([](PodWorker& self) { self.poke(); }));
+  wake_.start(after, guarded([](PodWorker& self) { self.poke(); }));
+}
+
+void PodWorker::decide() {
+  const bool unread = std::any_of(observed_.containers.begin(), observed_.containers.end(),
+                                  [&](const ObservedContainer& one) { return one.state == State::kExited && !messages_.contains(one.id); });
+  if (unread) return read_messages();
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.state == State::kRunning) waiting_.erase(one.name);
+  publish();
+  if (removed_) return tear_down();
+  if (deleting()) return terminate();
+  if (!failure_reason_.empty()) return idle();
+  if (token_refresh_ms_ > 0 && now_ms() >= token_refresh_ms_) inputs_ready_ = volumes_ready_ = false;
+  if (!inputs_ready_) return fetch_inputs();
+  if (!volumes_ready_) return prepare();
+
+  const Actions actions = next_actions(pod_, observed_);
+  if (!actions.kill.empty()) return kill(actions.kill, number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace));
+  for (const std::string& id : actions.stop_sandboxes) {
+    if (!stopped_sandboxes_.insert(id).second) continue;
+    return node_.cri.stop_sandbox(id, guarded([](PodWorker& self, const Result<void>& stopped) {
+                                    if (!stopped) self.log(LogLevel::kWarning, stopped.error().message);
+                                    self.next();
+                                  }));
+  }
+  if (!actions.remove.empty()) {
+    return node_.cri.remove_container(actions.remove.front(), guarded([](PodWorker& self, const Result<void>&) { self.next(); }));
+  }
+  if (actions.done) return idle();
+  if (actions.create_sandbox) return run_sandbox();
+  if (start_one(actions)) return;
+  idle();
+  // What is due without anybody's call: a token's renewal.
+  if (token_refresh_ms_ > 0 && !wake_.running() && !busy_) retry(Milliseconds{std::max<std::int64_t>(1000, token_refresh_ms_ - now_ms())});
+}
+
+// ---- inputs and volumes
+
+void PodWorker::fetch_inputs() {
+  const PodNeeds needs = needs_of(pod_);
+  inputs_missing_ = false;
+  token_refresh_ms_ = 0;
+  fetching_ = 1 + needs.objects.size() + needs.tokens.size();
+  const std::string ns = pod_namespace(pod_);
+  for (const auto& [ref, required] : needs.objects) {
+    auto done = guarded([ref = ref, required = required](PodWorker& self, edge::MetaResult<Bytes> answer) {
+      if (answer) {
+        self.inputs_.objects[ref] = Json::parse(answer.value->view(), nullptr, false);
+      } else if (answer.error.reason == "NotFound") {
+        self.inputs_.objects.erase(ref);
+        self.inputs_missing_ = self.inputs_missing_ || required;
+      } else {
+        self.inputs_missing_ = true;  // could not be asked: what we have stays
+      }
+      self.fetched();
+    });
+    if (ref.secret) {
+      node_.meta.get_secret(ns, ref.name, std::move(done));
+    } else {
+      node_.meta.get_config_map(ns, ref.name, std::move(done));
+    }
+  }
+  for (const TokenNeed& token : needs.tokens) fetch_token(token);
+  fetched();
+}
+
+void PodWorker::fetch_token(const TokenNeed& need) {
+  Json audiences = Json::array();
+  if (!need.audience.empty()) audiences.push_back(need.audience);
+  const Json request = {{"metadata", {{"creationTimestamp", nullptr}}},
+                        {"spec", {{"audiences", need.audience.empty() ? Json() : audiences}, {"expirationSeconds", need.expiration_s},
+                                  {"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", pod_name(pod_)}, {"uid", pod_uid(pod_)}}}}},
+                        {"status", {{"token", ""}, {"expirationTimestamp", nullptr}}}};
+  node_.meta.request_token(pod_namespace(pod_), text(member(spec(pod_), "serviceAccountName"), "default"), pod_uid(pod_), Bytes(compact(request)),
+                           guarded([key = need.volume + "/" + need.path, life = need.expiration_s](PodWorker& self, edge::MetaResult<Bytes> answer) {
+                             const Json token = answer ? Json::parse(answer.value->view(), nullptr, false) : Json();
+                             const std::string value = text(member(token, "status", "token"));
+                             if (value.empty()) {
+                               self.inputs_missing_ = true;
+                             } else {
+                               self.inputs_.tokens[key] = value;
+                               // Renewed at 80 % of its life, as kubelet does.
+                               const auto end = base::from_rfc3339(text(member(token, "status", "expirationTimestamp")));
+                               const std::int64_t due = end ? *end * 1000 - life * 200 : self.now_ms() + life * 800;
+                               self.token_refresh_ms_ = self.token_refresh_ms_ == 0 ? due : std::min(self.token_refresh_ms_, due);
+                             }
+                             self.fetched();
+                           }));
+}
+
+void PodWorker::fetched() {
+  if (--fetching_ > 0) return;
+  inputs_ready_ = true;
+  prepare();
+}
+
+void PodWorker::prepare() {
+  // Copies go to the blocking thread: the worker's own may change meanwhile.
+  struct Work {
+    std::string root;
+    Json pod;
+    PodInputs inputs;
+    PodFacts facts;
+    std::vector<TokenNeed> tokens;
+    Result<void> result;
+  };
+  auto work = std::make_shared<Work>(Work{node_.options.root_dir, pod_, inputs_, facts(), needs_of(pod_).tokens, {}});
+  node_.runtime.run_blocking(
+      [work] {
+        // A token that cannot be renewed now (no cloud) is kept as the file has it.
+        for (const TokenNeed& need : work->tokens) {
+          std::string& token = work->inputs.tokens[need.volume + "/" + need.path];
+          if (!token.empty()) continue;
+          for (const Json& volume : items(member(spec(work->pod), "volumes")))
+            if (text(member(volume, "name")) == need.volume) token = read_start(volume_path(work->root, work->pod, volume) + "/" + need.path, 64 * 1024);
+          if (token.empty()) work->inputs.tokens.erase(need.volume + "/" + need.path);
+        }
+        work->result = prepare_volumes(work->root, work->pod, work->inputs, work->facts);
+      },
+      guarded([work](PodWorker& self) {
+        if (!work->result) {
+          const std::string& why = work->result.error().message;
+          self.event("Warning", "FailedMount", "MountVolume.SetUp failed: " + why);
+          for (const Json& container : items(member(spec(self.pod_), "containers"))) {
+            const std::string name = text(member(container, "name"));
+            if (self.observed_.container(name) == nullptr) self.wait_for(name, "ContainerCreating", why);
+          }
+          self.inputs_ready_ = false;
+          self.idle();
+          return self.retry(kRetryInputs);
+        }
+        self.volumes_ready_ = true;
+        if (self.inputs_missing_) {
+          // Environments may lack something that can still come: it is asked for again.
+          self.wake_.start(kRetryInputs, self.guarded([](PodWorker& me) {
+            me.inputs_ready_ = me.volumes_ready_ = false;
+            me.poke();
+          }));
+        }
+        self.decide();
+      }));
+}
+
+// ---- running
+
+void PodWorker::run_sandbox() {
+  if (sandbox_backoff_.allowed_at() > now_ms()) {
+    idle();
+    return retry(Milliseconds{sandbox_backoff_.allowed_at() - now_ms()});
+  }
+  const std::uint32_t attempt = observed_.sandboxes.empty() ? 0 : observed_.sandboxes.front().attempt + 1;
+  node_.runtime.run_blocking([folder = log_folder()] { static_cast<void>(make_folder(folder)); }, guarded([attempt](PodWorker& self) {
+    self.node_.cri.run_sandbox(self.sandbox_spec(attempt), self.guarded([](PodWorker& me, Result<std::string> id) {
+      if (!id) {
+        me.sandbox_backoff_.failed(me.now_ms());
+        me.log(LogLevel::kWarning, "sandbox: " + id.error().message);
+        me.event("Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: " + id.error().message);
+      } else {
+        me.sandbox_backoff_.reset();
+      }
+      me.next();
+    }));
+  }));
+}
+
+bool PodWorker::start_one(const Actions& actions) {
+  std::int64_t earliest = 0;
+  for (const std::string& name : actions.start) {
+    const Json* wanted = nullptr;
+    for (const char* list : {"initContainers", "containers"})
+      for (const Json& container : items(member(spec(pod_), list)))
+        if (text(member(container, "name")) == name) wanted = &container;
+    if (wanted == nullptr) continue;
+    const ObservedContainer* last = observed_.container(name);
+    if (last != nullptr && last->state == State::kCreated) {
+      node_.cri.start_container(last->id, guarded([name](PodWorker& self, const Result<void>& started) {
+                                  if (!started) self.wait_for(name, "RunContainerError", started.error().message);
+                                  self.next();
+                                }));
+      return true;
+    }
+    Backoff& backoff = restarts_[name];
+    if (last != nullptr && last->state == State::kExited && counted_[name] != last->id) {
+      if (counted_[name].empty() && last->restart_count > 0) backoff = Backoff::after(last->restart_count, last->finished_ns / 1'000'000);
+      backoff.failed(std::max(last->finished_ns / 1'000'000, now_ms() - kBackoffMaxMs));
+      counted_[name] = last->id;
+    }
+    const auto pull = pulls_.find(text(member(*wanted, "image")));
+    const std::int64_t at = std::max(backoff.allowed_at(), pull == pulls_.end() ? 0 : pull->second.allowed_at());
+    if (at > now_ms()) {
+      if (at == backoff.allowed_at()) {
+        wait_for(name, "CrashLoopBackOff",
+                 fmt::format("back-off {}s restarting failed container={} pod={}_{}({})", backoff.delay_ms() / 2000 > 0 ? backoff.delay_ms() / 2000 : 10, name, pod_name(pod_), pod_namespace(pod_), pod_uid(pod_)));
+      } else {
+        wait_for(name, "ImagePullBackOff", fmt::format("Back-off pulling image \"{}\"", text(member(*wanted, "image"))));
+      }
+      earliest = earliest == 0 ? at : std::min(earliest, at);
+      continue;
+    }
+    start_container(*wanted, last == nullptr ? known_restarts(name) : last->restart_count + 1);
+    return true;
+  }
+  if (earliest > 0) {
+    idle();
+    if (!busy_) retry(Milliseconds{std::max<std::int64_t>(10, earliest - now_ms())});
+    return true;
+  }
+  return false;
+}
+
+// A container that is not in the runtime any more but was, says the cloud's copy: its count goes on.
+int PodWorker::known_restarts(const std::string& name) const {
+  for (const char* list : {"containerStatuses", "initContainerStatuses"})
+    for (const Json& status : items(member(pod_, "status", list)))
+      if (text(member(status, "name")) == name && !text(member(status, "containerID")).empty()) return static_cast<int>(number(member(status, "restartCount"))) + 1;
+  return 0;
+}
+
+void PodWorker::start_container(const Json& container, int restart_count) {
+  const std::string image = text(member(container, "image"));
+  const std::string name = text(member(container, "name"));
+  const std::string policy = pull_policy(container);
+  node_.cri.image_status(image, guarded([container, restart_count, image, name, policy](PodWorker& self, Result<std::string> id) {
+    if (!id && id.error().code != Errc::kNotFound) {
+      self.log(LogLevel::kWarning, "image " + image + ": " + id.error().message);
+      self.idle();
+      return self.retry(kRetryRuntime);
+    }
+    if (id && policy != "Always") return self.create_and_start(container, restart_count);
+    if (!id && policy == "Never") {
+      self.wait_for(name, "ErrImageNeverPull", fmt::format("Container image \"{}\" is not present with pull policy of Never", image));
+      self.pulls_[image].failed(self.now_ms());
+      self.idle();
+      return self.retry(kRetryInputs);
+    }
+    self.event("Normal", "Pulling", fmt::format("Pulling image \"{}\"", image));
+    self.node_.cri.pull(image, pull_auth(self.pod_, image, self.inputs_), self.guarded([container, restart_count, image, name](PodWorker& me, Result<std::string> pulled) {
+      if (pulled) {
+        me.pulls_.erase(image);
+        return me.create_and_start(container, restart_count);
+      }
+      me.pulls_[image].failed(me.now_ms());
+      me.wait_for(name, "ErrImagePull", pulled.error().message);
+      me.event("Warning", "Failed", fmt::format("Failed to pull image \"{}\": {}", image, pulled.error().message));
+      me.publish();
+      // The second look says ImagePullBackOff, as kubelet's does.
+      me.busy_ = false;
+      me.retry(Milliseconds{1000});
+    }));
+  }));
+}
+
+void PodWorker::create_and_start(const Json& container, int restart_count) {
+  const std::string name = text(member(container, "name"));
+  auto environment = edged::environment(pod_, container, inputs_, facts());
+  if (!environment) {
+    wait_for(name, "CreateContainerConfigError", environment.error().message);
+    event("Warning", "Failed", "Error: " + environment.error().message);
+    idle();
+    inputs_ready_ = volumes_ready_ = false;
+    return retry(kRetryInputs);
+  }
+  std::map<std::string, std::string> values(environment->begin(), environment->end());
+
+  // What must be on disk before the start.
+  struct Work {
+    Json pod, container;
+    std::string root, folder, log_folder, termination_file, etc_hosts;
+    std::string hosts_text;
+    std::vector<ContainerMount> mounts;
+    Result<void> result;
+  };
+  auto work = std::make_shared<Work>();
+  work->pod = pod_;
+  work->container = container;
+  work->root = node_.options.root_dir;
+  work->folder = folder();
+  work->log_folder = joined(log_folder(), name);
+  work->termination_file = fmt::format("{}/containers/{}/{}", folder(), name, restart_count);
+  if (!flag(member(spec(pod_), "hostNetwork"))) {
+    work->etc_hosts = folder() + "/etc-hosts";
+    work->hosts_text = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    if (const std::string ip = facts().pod_ip; !ip.empty()) work->hosts_text += ip + "\t" + text(member(spec(pod_), "hostname"), pod_name(pod_)) + "\n";
+    for (const Json& alias : items(member(spec(pod_), "hostAliases"))) {
+      work->hosts_text += text(member(alias, "ip"));
+      for (const Json& host : items(member(alias, "hostnames"))) work->hosts_text += "\t" + text(host);
+      work->hosts_text += "\n";
+    }
+  }
+  const auto prepare_start = [work] {
+    const auto fail = [&](Error error) { work->result = std::move(error); };
+    if (Result<void> made = make_folder(work->log_folder); !made) return fail(std::move(made).error());
+    if (Result<void> made = make_folder(work->termination_file.substr(0, work->termination_file.rfind('/'))); !made) return fail(std::move(made).error());
+    if (Result<void> made = write_file(work->termination_file, "", 0666); !made) return fail(std::move(made).error());
+    for (const Json& mount : items(member(work->container, "volumeMounts"))) {
+      const std::string volume_name = text(member(mount, "name"));
+      std::string path;
+      for (const Json& volume : items(member(spec(work->pod), "volumes")))
+        if (text(member(volume, "name")) == volume_name) path = volume_path(work->root, work->pod, volume);
+      if (path.empty()) return fail(base::error(Errc::kInvalidArgument, "volumeMounts: no volume \"{}\"", volume_name));
+      if (const std::string sub = text(member(mount, "subPath")); !sub.empty()) {
+        auto inside = sub_path(path, sub);
+        if (!inside) return fail(std::move(inside).error());
+        path = std::move(*inside);
+      }
+      const std::string propagation = text(member(mount, "mountPropagation"));
+      work->mounts.push_back({text(member(mount, "mountPath")), path, flag(member(mount, "readOnly")), propagation == "Bidirectional" ? 2 : propagation == "HostToContainer" ? 1 : 0});
+    }
+    work->mounts.push_back({text(member(work->container, "terminationMessagePath"), "/dev/termination-log"), work->termination_file, false, 0});
+    if (!work->etc_hosts.empty()) {
+      if (Result<void> made = write_file(work->etc_hosts, work->hosts_text, 0644); !made) return fail(std::move(made).error());
+      const bool own = std::any_of(work->mounts.begin(), work->mounts.end(), [](const ContainerMount& mount) { return mount.container_path == "/etc/hosts"; });
+      if (!own) work->mounts.push_back({"/etc/hosts", work->etc_hosts, false, 0});
+    }
+  };
+  node_.runtime.run_blocking(prepare_start, guarded([work, restart_count, name, values = std::move(values), environment = std::move(*environment)](PodWorker& self) mutable {
+    if (!work->result) {
+      self.wait_for(name, "CreateContainerConfigError", work->result.error().message);
+      self.idle();
+      return self.retry(kRetryInputs);
+    }
+    const ObservedSandbox* sandbox = self.observed_.sandbox();
+    if (sandbox == nullptr) return self.next();
+    ContainerSpec wanted;
+    wanted.pod = &self.pod_;
+    wanted.container = &work->container;
+    wanted.restart_count = restart_count;
+    wanted.image = text(member(work->container, "image"));
+    for (const Json& part : items(member(work->container, "command"))) wanted.command.push_back(expand(text(part), values));
+    for (const Json& part : items(member(work->container, "args"))) wanted.args.push_back(expand(text(part), values));
+    wanted.environment = std::move(environment);
+    wanted.mounts = work->mounts;
+    wanted.log_path = fmt::format("{}/{}.log", name, restart_count);
+    wanted.hash = hash_of(work->container);
+    self.node_.cri.create_container(sandbox->id, self.sandbox_spec(sandbox->attempt), wanted, self.guarded([name](PodWorker& me, Result<std::string> id) {
+      if (!id) {
+        me.restarts_[name].failed(me.now_ms());
+        me.wait_for(name, "CreateContainerError", id.error().message);
+        me.event("Warning", "Failed", "Error: " + id.error().message);
+        return me.next();
+      }
+      me.node_.cri.start_container(*id, me.guarded([name, id = *id](PodWorker& it, const Result<void>& started) {
+        if (started) {
+          it.event("Normal", "Started", "Started container " + name);
+          return it.next();
+        }
+        // It exists but does not run: without its removal it would be tried for ever without a pause.
+        it.restarts_[name].failed(it.now_ms());
+        it.wait_for(name, "RunContainerError", started.error().message);
+        it.event("Warning", "Failed", "Error: " + started.error().message);
+        it.publish();
+        it.node_.cri.remove_container(id, it.guarded([](PodWorker& again, const Result<void>&) { again.next(); }));
+      }));
+    }));
+  }));
+}
+
+void PodWorker::read_messages() {
+  auto files = std::make_shared<std::map<std::string, std::string>>();   // id -> path, then content
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.state == State::kExited && !messages_.contains(one.id)) (*files)[one.id] = fmt::format("{}/containers/{}/{}", folder(), one.name, one.restart_count);
+  node_.runtime.run_blocking(
+      [files] {
+        for (auto& [id, path] : *files) path = read_start(path, kMaxTerminationMessage);
+      },
+      guarded([files](PodWorker& self) {
+        for (auto& [id, content] : *files) self.messages_[id] = base::is_utf8(content) ? content : "";
+        self.decide();
+      }));
+}
+
+// ---- ending
+
+void PodWorker::kill(const std::vector<std::string>& ids, std::int64_t grace_s) {
+  auto left = std::make_shared<std::size_t>(ids.size());
+  for (const std::string& id : ids) {
+    node_.cri.stop_container(id, grace_s, guarded([left](PodWorker& self, const Result<void>& stopped) {
+      if (!stopped && stopped.error().code != Errc::kNotFound) self.log(LogLevel::kWarning, "stopping: " + stopped.error().message);
+      if (--*left > 0) return;
+      // An error (a runtime that is away) must not become a busy loop.
+      if (stopped) return self.next();
+      self.busy_ = false;
+      self.retry(kRetryRuntime);
+    }));
+  }
+}
+
+void PodWorker::terminate() {
+  std::vector<std::string> running;
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.state == State::kRunning || one.state == State::kUnknown) running.push_back(one.id);
+  if (!running.empty()) {
+    event("Normal", "Killing", "Stopping containers");
+    return kill(running, number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace)));
+  }
+  for (const ObservedSandbox& sandbox : observed_.sandboxes) {
+    if (!sandbox.ready) continue;
+    return node_.cri.stop_sandbox(sandbox.id, guarded([](PodWorker& self, const Result<void>& stopped) {
+                                    if (stopped) return self.next();
+                                    self.busy_ = false;
+                                    self.retry(kRetryRuntime);
+                                  }));
+  }
+  // All is dead: the cloud hears the last status, then that the pod may go; its delete message ends it here.
+  idle();
+  if (patch_busy_ || dirty_ || delete_busy_ || deleted_ || !node_.link_up) return;
+  delete_busy_ = true;
+  node_.meta.delete_pod(pod_namespace(pod_), pod_name(pod_), pod_uid(pod_), guarded([](PodWorker& self, edge::MetaResult<Bytes> answer) {
+    self.delete_busy_ = false;
+    if (answer) {
+      self.deleted_ = true;
+    } else if (answer.error.reason == "NotFound") {
+      self.remove();
+    } else {
+      self.retry(kRetryPatch);
+    }
+  }));
+}
+
+void PodWorker::tear_down() {
+  std::vector<std::string> running;
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.state == State::kRunning || one.state == State::kUnknown) running.push_back(one.id);
+  if (!running.empty()) return kill(running, number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace)));
+  const auto then = [this] {
+    return guarded([](PodWorker& self, const Result<void>& done) {
+      if (done || done.error().code == Errc::kNotFound) return self.next();
+      self.log(LogLevel::kWarning, "removing: " + done.error().message);
+      self.busy_ = false;
+      self.retry(kRetryRuntime);
+    });
+  };
+  for (const ObservedSandbox& sandbox : observed_.sandboxes)
+    if (sandbox.ready || stopped_sandboxes_.insert(sandbox.id).second) return node_.cri.stop_sandbox(sandbox.id, then());
+  if (!observed_.containers.empty()) return node_.cri.remove_container(observed_.containers.front().id, then());
+  if (!observed_.sandboxes.empty()) return node_.cri.remove_sandbox(observed_.sandboxes.front().id, then());
+  erase();
+}
+
+void PodWorker::erase() {
+  auto result = std::make_shared<Result<void>>();
+  node_.runtime.run_blocking(
+      [result, root = node_.options.root_dir, uid = pod_uid(pod_), logs = log_folder()] {
+        *result = remove_volumes(root, uid);
+        remove_tree(logs);
+      },
+      guarded([result](PodWorker& self) {
+        if (!*result) {
+          self.log(LogLevel::kWarning, result->error().message);
+          self.busy_ = false;
+          return self.retry(kRetryInputs);
+        }
+        self.node_.meta.drop_tokens(pod_uid(self.pod_));
+        self.stop();
+        self.gone_(pod_uid(self.pod_));
+      }));
+}
+
+// ---- reporting
+
+void PodWorker::publish() {
+  if (removed_ || spec(pod_).is_null()) return;
+  StatusInputs inputs;
+  inputs.waiting = waiting_;
+  inputs.messages = messages_;
+  inputs.host_ip = node_.host_ip;
+  inputs.failure_reason = failure_reason_;
+  inputs.failure_message = failure_message_;
+  inputs.now_unix_s = now_ms() / 1000;
+  Json before = Json::object();
+  if (const auto row = node_.meta.local(pod_namespace(pod_) + "/pod/" + pod_name(pod_))) {
+    const Json known = Json::parse(row->view(), nullptr, false);
+    if (pod_uid(known) == pod_uid(pod_) && member(known, "status").is_object()) before = member(known, "status");
+  }
+  const Json after = pod_status(pod_, observed_, inputs, before);
+  const auto patch = status_patch(pod_uid(pod_), before, after);
+  dirty_ = patch.has_value();
+  if (!patch || !node_.link_up) return;
+  if (patch_busy_) {
+    patch_again_ = true;
+    return;
+  }
+  patch_busy_ = true;
+  node_.meta.patch_pod_status(pod_namespace(pod_), pod_name(pod_), *patch, guarded([](PodWorker& self, edge::MetaResult<Bytes> answer) {
+    self.patch_busy_ = false;
+    const bool again = std::exchange(self.patch_again_, false);
+    if (!answer) {
+      if (self.node_.link_up) self.log(LogLevel::kWarning, "status was not taken: " + answer.error.message);
+      if (!self.wake_.running()) self.retry(kRetryPatch);
+      return;
+    }
+    self.dirty_ = false;
+    if (again) self.publish();
+    if (self.deleting()) self.poke();  // the last word before the deletion was taken
+  }));
+}
+
+void PodWorker::wait_for(const std::string& container, std::string reason, std::string message) { waiting_[container] = {std::move(reason), std::move(message)}; }
+
+void PodWorker::event(const char* type, const char* reason, const std::string& message, bool always) {
+  if (!node_.options.report_events && !always) return;
+  // The same words again and again say nothing new.
+  if (last_event_ == std::string(reason) + message) return;
+  last_event_ = std::string(reason) + message;
+  const std::string time = base::rfc3339(now_ms() / 1000);
+  const std::string name = fmt::format("{}.{}", pod_name(pod_), base::random_hex(8));
+  const Json event = {{"apiVersion", "v1"},
+                      {"kind", "Event"},
+                      {"metadata", {{"name", name}, {"namespace", pod_namespace(pod_)}, {"creationTimestamp", nullptr}}},
+                      {"involvedObject", {{"kind", "Pod"}, {"namespace", pod_namespace(pod_)}, {"name", pod_name(pod_)}, {"uid", pod_uid(pod_)}, {"apiVersion", "v1"}}},
+                      {"reason", reason},
+                      {"message", message.substr(0, 1024)},
+                      {"source", {{"component", "edged"}, {"host", node_.node_name}}},
+                      {"firstTimestamp", time},
+                      {"lastTimestamp", time},
+                      {"count", 1},
+                      {"type", type},
+                      {"eventTime", nullptr},
+                      {"reportingComponent", "edged"},
+                      {"reportingInstance", node_.node_name}};
+  node_.meta.post_event(pod_namespace(pod_), name, Bytes(compact(event)));
+}
+
+PodFacts PodWorker::facts() const {
+  PodFacts out{node_.node_name, node_.host_ip, ""};
+  const ObservedSandbox* sandbox = observed_.sandbox();
+  if (flag(member(spec(pod_), "hostNetwork"))) {
+    out.pod_ip = node_.host_ip;
+  } else if (sandbox != nullptr && sandbox->ready && !sandbox->ips.empty()) {
+    out.pod_ip = sandbox->ips.front();
+  }
+  return out;
+}
+
+std::string PodWorker::folder() const { return pod_folder(node_.options.root_dir, pod_uid(pod_)); }
+
+std::string PodWorker::log_folder() const { return fmt::format("{}/{}_{}_{}", node_.options.pod_logs_dir, pod_namespace(pod_), pod_name(pod_), pod_uid(pod_)); }
+
+void PodWorker::log(LogLevel level, const std::string& line) const { base::log(node_.runtime.log(), level, "edged", "pod {}/{}: {}", pod_namespace(pod_), pod_name(pod_), line); }
+
+}  // namespace kubeedge::edged

@@ -1,0 +1,115 @@
+// One pod on this node: brings what runs to what is wanted, one step at a time, and reports it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include <kubeedge/runtime.h>
+
+#include "edge/edged/cri_client.h"
+#include "edge/edged/edged.h"
+#include "edge/edged/pod_actions.h"
+#include "edge/edged/pod_inputs.h"
+#include "edge/edged/pod_status.h"
+#include "edge/ports/meta_client.h"
+#include "runtime/timer.h"
+
+namespace kubeedge::edged {
+
+// What all workers of a node share.
+struct NodeContext {
+  Runtime runtime;
+  edge::MetaClient& meta;
+  CriClient& cri;
+  CriOptions options;
+  std::string node_name;
+  std::string host_ip;
+  bool link_up = false;
+};
+
+// Lives on the edge's loop. Each sync observes the pod, decides on one step, takes it, and syncs again until there is
+// nothing to do; it is woken by changes of the object, of its ConfigMaps and Secrets, of its containers, and by back-off.
+class PodWorker : public std::enable_shared_from_this<PodWorker> {
+ public:
+  // `gone` is told when nothing of the pod is left on the node.
+  PodWorker(NodeContext& node, Json pod, std::function<void(const std::string& uid)> gone);
+
+  const Json& pod() const { return pod_; }
+  void update(Json pod);
+  // The pod is no longer wanted here: end it and remove all of it.
+  void remove();
+  // A container changed state, the link came up, or a look is due.
+  void poke();
+  void object_changed(const ObjectRef& ref);
+  void refuse(const std::string& reason, const std::string& message);   // the pod fails without being started
+  void stop();   // no step is begun any more; containers stay
+
+ private:
+  void sync();
+  void decide();
+  void idle();
+  void next();                       // a step was taken: look again
+  void retry(Milliseconds after);    // look again later, at the latest then
+  bool deleting() const { return !text(member(pod_, "metadata", "deletionTimestamp")).empty(); }
+
+  // Steps.
+  void fetch_inputs();
+  void fetched();
+  void fetch_token(const TokenNeed& need);
+  void prepare();
+  void run_sandbox();
+  bool start_one(const Actions& actions);
+  void start_container(const Json& container, int restart_count);
+  int known_restarts(const std::string& name) const;
+  void create_and_start(const Json& container, int restart_count);
+  void read_messages();
+  void kill(const std::vector<std::string>& ids, std::int64_t grace_s);
+  void terminate();
+  void tear_down();
+  void erase();
+
+  // Reporting.
+  void publish();
+  void wait_for(const std::string& container, std::string reason, std::string message);
+  void event(const char* type, const char* reason, const std::string& message, bool always = false);
+  PodFacts facts() const;
+  std::string folder() const;
+  std::string log_folder() const;
+  std::int64_t now_ms() const { return node_.runtime.clock().unix_ms(); }
+  SandboxSpec sandbox_spec(std::uint32_t attempt) const { return {&pod_, attempt, log_folder()}; }
+  void log(LogLevel level, const std::string& line) const;
+
+  // Runs `f` unless the worker is gone or stopped by then.
+  template <class F>
+  auto guarded(F f) {
+    return [weak = weak_from_this(), f = std::move(f)](auto&&... args) mutable {
+      const auto self = weak.lock();
+      if (self && !self->stopped_) f(*self, std::forward<decltype(args)>(args)...);
+    };
+  }
+
+  NodeContext& node_;
+  Json pod_;
+  std::function<void(const std::string&)> gone_;
+  runtime::Timer wake_;
+  ObservedPod observed_;
+  PodInputs inputs_;
+  std::map<std::string, Waiting> waiting_;
+  std::map<std::string, std::string> messages_;        // container id -> termination message
+  std::map<std::string, Backoff> restarts_;            // by container
+  std::map<std::string, std::string> counted_;         // container -> id of the end that its back-off knows
+  std::map<std::string, Backoff> pulls_;               // by image
+  Backoff sandbox_backoff_;
+  std::set<std::string> stopped_sandboxes_;
+  std::string failure_reason_, failure_message_, last_event_;
+  std::int64_t token_refresh_ms_ = 0;
+  std::size_t fetching_ = 0;
+  bool busy_ = false, again_ = false, stopped_ = false;
+  bool inputs_ready_ = false, inputs_missing_ = false, volumes_ready_ = false;
+  bool patch_busy_ = false, patch_again_ = false, dirty_ = false, removed_ = false, delete_busy_ = false, deleted_ = false;
+};
+
+}  // namespace kubeedge::edged
