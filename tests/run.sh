@@ -37,7 +37,7 @@ wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 wanted layers && step layers python3 tests/layers.py
 wanted pure && step pure python3 tests/pure.py
 if wanted unit; then
-  step build/asan meson_build build-asan --werror -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
+  step build/asan meson_build build-asan --werror -Dbuildtype=debug -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
     for test in build-asan/tests/unit/*/test-*; do
       [ -x "$test" ] && [ -f "$test" ] && step "unit/${test##*/test-}" timeout 300 "$test"
     done
@@ -53,7 +53,7 @@ step build/release meson_build build --werror -Dtests=disabled && {
 if [ "$tier" = full ]; then
   if wanted clang; then CXX=clang++-14 step build/clang meson_build build-clang --werror; fi
   if wanted tsan; then
-    step build/tsan meson_build build-tsan -Dbuildtype=debug -Db_sanitize=thread -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
+    step build/tsan meson_build build-tsan -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
       for test in build-tsan/tests/unit/*/test-*; do [ -f "$test" ] && [ -x "$test" ] && step "tsan/${test##*/test-}" timeout 600 "$test"; done
   fi
   for suite in tests/interop/*.sh tests/interop/*.py; do
