@@ -18,6 +18,7 @@ lab_run() {
   local name=$1; shift
   setsid "$@" >>"$lab/$name.log" 2>&1 </dev/null &
   echo $! >"$lab/$name.pid"
+  disown  # its end is no news for the terminal
   lab_names+=("$name")
 }
 
@@ -34,7 +35,6 @@ lab_kill() {
     sleep 0.1
     [ "$tries" = 80 ] && kill -KILL "$pid" 2>/dev/null
   done
-  wait "$pid" 2>/dev/null
   return 0
 }
 

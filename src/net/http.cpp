@@ -240,13 +240,16 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
 
   void send_head(int status, Headers headers, std::optional<std::size_t> length) {
     std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_of(status));
+    // A handler may close, too; headers has one Connection line at most.
+    const bool told = same_name(header(headers, "Connection"), "close");
+    if (told) keep_ = false;
     if (status != 101) {
       if (length) {
         headers.emplace_back("Content-Length", std::to_string(*length));
       } else {
         headers.emplace_back("Transfer-Encoding", "chunked");
       }
-      if (!keep_) headers.emplace_back("Connection", "close");
+      if (!keep_ && !told) headers.emplace_back("Connection", "close");
     }
     append_headers(head, headers);
     send(std::move(head));
@@ -432,7 +435,7 @@ void ServerConnection::dispatch() {
   request.target = std::move(parser_.target);
   request.headers = std::move(parser_.headers);
   request.body = Bytes(std::move(parser_.body));
-  keep_ = parser_.keep_alive();
+  keep_ = parser_.keep_alive() && !parser_.upgrade();  // what follows a refused upgrade is no HTTP
   head_only_ = request.method == "HEAD";
   const auto shared = shared_.lock();
   if (!shared || shared->stopped) return drop();

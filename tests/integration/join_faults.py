@@ -48,7 +48,13 @@ def upgrade(lab, node_header: str) -> str:
         tls.sendall((f"GET /p/{node_header}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: okVcQoqm0GKgEKzoDd6jHw==\r\n"
                      f"node_id: {node_header}\r\nproject_id: p\r\nConnectionUse: msg\r\n\r\n").encode())
-        return tls.recv(4096).decode(errors="replace")
+        answer = b""
+        while b" 101 " not in answer:
+            piece = tls.recv(4096)
+            if not piece:
+                break
+            answer += piece
+        return answer.decode(errors="replace")
 
 
 with Lab() as lab:

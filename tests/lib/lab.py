@@ -107,7 +107,7 @@ class Lab:
         return done
 
     def apply(self, *objects):
-        self.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(item) for item in objects))
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def node_ready(self, node="edge1"):
         until(30, f"node {node} exists", lambda: self.kubectl("get", "node", node, check=False).returncode == 0)
