@@ -1,7 +1,7 @@
 #include "config.h"
 
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "yaml_config.h"
 
@@ -63,7 +63,7 @@ Keys keys(Config& c) {
           nlohmann::json labels = nlohmann::json::object();
           if (n.IsMap())
             for (const auto& item : n) labels[item.first.as<std::string>("")] = item.second.as<std::string>("");
-          e.node_labels_json = labels.dump();
+          e.node_labels_json = kubeedge::base::dump_json(labels);
         }}},
       {"modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint", text(c.runtime_endpoint)},
       {"modules.edged.tailoredKubeletConfig.maxPods", number(c.max_pods)},

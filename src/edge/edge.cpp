@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/bus/event_bus.h"
 #include "edge/bus/paho_transport.h"
@@ -172,7 +173,7 @@ Result<void> Edge::Impl::create() {
   node_options.identity.name = options.node_name;
   node_options.identity.address = options.node_ip;
   if (!options.node_labels_json.empty()) {
-    node_options.identity.labels = nlohmann::json::parse(options.node_labels_json, nullptr, false);
+    node_options.identity.labels = base::parse_json(options.node_labels_json);
     if (!node_options.identity.labels.is_object()) return base::error(Errc::kInvalidArgument, "node_labels_json is not a JSON object");
   }
   node_options.data_dir = options.data_dir;

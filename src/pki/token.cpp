@@ -7,8 +7,7 @@
 #include <array>
 #include <optional>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "pki/openssl.h"
 #include "pki/pki.h"
@@ -38,9 +37,9 @@ Result<Jwt> parse_jwt(std::string_view text) {
   auto claims = base::from_base64(parts[1]);
   auto signature = base::from_base64(parts[2]);
   if (!header || !claims || !signature) return malformed("a part is no base64");
-  const auto header_json = nlohmann::json::parse(*header, nullptr, false);
+  const auto header_json = base::parse_json(*header);
   Jwt jwt;
-  jwt.claims = nlohmann::json::parse(*claims, nullptr, false);
+  jwt.claims = base::parse_json(*claims);
   if (!header_json.is_object() || !jwt.claims.is_object()) return malformed("a part is no JSON object");
   const auto algorithm = header_json.find("alg");
   if (algorithm == header_json.end() || !algorithm->is_string()) return malformed("it names no algorithm");

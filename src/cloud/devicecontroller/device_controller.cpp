@@ -4,8 +4,7 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 #include "runtime/timer.h"
@@ -25,7 +24,6 @@ const kube::Resource kModels{"devices.kubeedge.io", "v1beta1", "devicemodels"};
 const kube::Resource kStatuses{"devices.kubeedge.io", "v1beta1", "devicestatuses"};
 const kube::Resource kEvents{"", "v1", "events"};
 
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 std::string text(const json& object, const char* key) {
   if (!object.is_object()) return {};
   const auto it = object.find(key);
@@ -114,7 +112,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
                        {"timestamp", runtime.clock().unix_ms()},
                        {"added_devices", added.empty() ? json() : json(added)},
                        {"removed_devices", removed.empty() ? json() : json(removed)}};
-    return message("twin", "update", "membership", Bytes(dump(content)), "");
+    return message("twin", "update", "membership", Bytes(base::dump_json(content)), "");
   }
   static json member(const Device& d) {
     json entry{{"id", d.id.str()}, {"name", d.id.name}};
@@ -165,13 +163,13 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_device(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const json& spec = child(object, "spec");
     const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
     if (id.name.empty()) return;
     const std::string uid = text(metadata, "uid");
-    const std::size_t digest = std::hash<std::string>{}(dump(spec) + dump(child(metadata, "labels")));
+    const std::size_t digest = std::hash<std::string>{}(base::dump_json(spec) + base::dump_json(child(metadata, "labels")));
     if (const auto it = devices.find(id); it != devices.end() && it->second->uid != uid) on_device_gone(it->second->raw);
     auto [it, fresh] = devices.try_emplace(id);
     if (fresh) {
@@ -212,7 +210,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_device_gone(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const auto it = devices.find(DeviceId{text(metadata, "namespace"), text(metadata, "name")});
     if (it == devices.end() || it->second->uid != text(metadata, "uid")) return;
@@ -224,12 +222,12 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_model(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
     if (id.name.empty()) return;
     Model& model = models[id];
-    const std::size_t digest = std::hash<std::string>{}(dump(child(object, "spec")) + text(metadata, "uid"));
+    const std::size_t digest = std::hash<std::string>{}(base::dump_json(child(object, "spec")) + text(metadata, "uid"));
     const bool changed = !model.raw.empty() && model.digest != digest;
     model = Model{text(metadata, "uid"), text(metadata, "resourceVersion"), slim(raw), digest};
     std::set<std::string> told;
@@ -242,7 +240,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_model_gone(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
     models.erase(id);
@@ -270,7 +268,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
                      {"firstTimestamp", time},
                      {"lastTimestamp", time},
                      {"count", 1}};
-    client.create(kEvents, d->id.ns, name, "", Bytes(dump(event)), [weak = weak_from_this(), id = d->id](kube::ApiResult<Bytes> result) {
+    client.create(kEvents, d->id.ns, name, "", Bytes(base::dump_json(event)), [weak = weak_from_this(), id = d->id](kube::ApiResult<Bytes> result) {
       auto self = weak.lock();
       if (self && !result) self->say(LogLevel::kWarning, "device {}: event not stored: {}", id.str(), result.error().message);
     });
@@ -298,7 +296,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
                          json::array({{{"apiVersion", kApiVersion}, {"kind", "Device"}, {"name", d->id.name}, {"uid", d->uid}, {"controller", true}, {"blockOwnerDeletion", true}}})}}},
                       {"spec", json::object()}};
     std::weak_ptr<Device> weak_device = d;
-    client.create(kStatuses, d->id.ns, d->id.name, "", Bytes(dump(object)), [weak = weak_from_this(), weak_device](kube::ApiResult<Bytes> result) {
+    client.create(kStatuses, d->id.ns, d->id.name, "", Bytes(base::dump_json(object)), [weak = weak_from_this(), weak_device](kube::ApiResult<Bytes> result) {
       auto self = weak.lock();
       auto device = weak_device.lock();
       if (!self || !device) return;
@@ -317,7 +315,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_status(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
     const auto it = devices.find(id);
@@ -332,7 +330,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void on_status_gone(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const auto it = devices.find(DeviceId{text(metadata, "namespace"), text(metadata, "name")});
     if (it == devices.end()) return;
@@ -359,7 +357,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
     if (it == devices.end()) return say(LogLevel::kWarning, "node {}: report for unknown device {}/{}", node.str(), parts[1], parts[2]);
     const DevicePtr d = it->second;
     if (d->node != node.str()) return say(LogLevel::kWarning, "node {}: report for device {} of another node refused", node.str(), d->id.str());
-    const json content = json::parse(wire::content_text(m), nullptr, false);
+    const json content = base::parse_json(wire::content_text(m));
     if (!content.is_object()) return say(LogLevel::kWarning, "node {}: report for device {} is no JSON object", node.str(), d->id.str());
     if (twin) apply_twins(*d, child(content, "twin"));
     else apply_state(*d, content);
@@ -449,7 +447,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
     d->last_patch = now();
     const std::size_t covered = d->unconfirmed.size();
     std::weak_ptr<Device> weak_device = d;
-    client.patch(kStatuses, d->id.ns, d->id.name, "", kube::PatchType::kMerge, Bytes(dump({{"status", status}})),
+    client.patch(kStatuses, d->id.ns, d->id.name, "", kube::PatchType::kMerge, Bytes(base::dump_json({{"status", status}})),
                  [weak = weak_from_this(), weak_device, with_twins, with_state, covered](kube::ApiResult<Bytes> result) {
                    auto self = weak.lock();
                    auto device = weak_device.lock();

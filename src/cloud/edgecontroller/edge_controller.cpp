@@ -3,8 +3,7 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 #include "runtime/timer.h"
@@ -27,8 +26,6 @@ const kube::Resource kEvents{"", "v1", "events"};
 const kube::Resource kServiceAccounts{"", "v1", "serviceaccounts"};
 const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases"};
 
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
-
 // An object's member as a string; "" when absent or no string.
 std::string text(const json& object, const char* key) {
   if (!object.is_object()) return {};
@@ -47,7 +44,7 @@ std::size_t digest_of(const json& object) {
   json metadata = child(object, "metadata");
   if (metadata.is_object())
     for (const char* key : {"resourceVersion", "generation", "managedFields"}) metadata.erase(key);
-  return std::hash<std::string>{}(dump(metadata) + dump(child(object, "spec")));
+  return std::hash<std::string>{}(base::dump_json(metadata) + base::dump_json(child(object, "spec")));
 }
 
 Bytes slim(const Bytes& object) {
@@ -89,7 +86,7 @@ std::set<std::string> references(const json& pod, const std::string& ns) {
 Bytes status_of(const kube::ApiError& error) {
   if (!error.status.empty()) return error.status;
   const bool away = error.code == 0;
-  return Bytes(dump({{"metadata", json::object()},
+  return Bytes(base::dump_json({{"metadata", json::object()},
                      {"status", "Failure"},
                      {"message", error.message},
                      {"reason", away ? "ServiceUnavailable" : error.reason.empty() ? "InternalError" : error.reason},
@@ -152,7 +149,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
 
   // ---- down ----
   void on_node(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const std::string name = text(metadata, "name");
     if (name.empty()) return;
@@ -168,7 +165,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void on_node_gone(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const std::string name = text(child(object, "metadata"), "name");
     if (nodes.erase(name) == 0) return;
     say(LogLevel::kInfo, "node {} was deleted", name);
@@ -190,7 +187,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void on_pod(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const json& spec = child(object, "spec");
     const std::string ns = text(metadata, "namespace"), name = text(metadata, "name"), node = text(spec, "nodeName");
@@ -225,7 +222,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void on_pod_gone(const Bytes& raw) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
     const auto it = pods.find(ns + "/" + name);
@@ -239,7 +236,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void on_config(const char* kind, const Bytes& raw, bool gone) {
-    const json object = json::parse(raw.view(), nullptr, false);
+    const json object = base::parse_json(raw);
     const json& metadata = child(object, "metadata");
     const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
     if (name.empty()) return;
@@ -319,7 +316,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
 
   // The content as an object with apiVersion and kind; null when it is none.
   static json typed_content(const Message& message, const char* api_version, const char* kind) {
-    json object = json::parse(wire::content_text(message), nullptr, false);
+    json object = base::parse_json(wire::content_text(message));
     if (!object.is_object()) return json();
     object["apiVersion"] = api_version;
     object["kind"] = kind;
@@ -367,7 +364,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
                    if (request.operation == "delete" && got.error().code == 404) return self->answer(node, request, "\"OK\"");
                    return self->answer(node, request, shape == Shape::kBare ? bare_error(got.error()) : object_response(got));
                  }
-                 const json pod = json::parse(got->view(), nullptr, false);
+                 const json pod = base::parse_json(got->view());
                  if (text(child(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
                  go(*self);
                });
@@ -405,12 +402,12 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       return answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a node is not served")));
     json object = own_content(node, message, path, "v1", "Node");
     if (object.is_null()) return;
-    if (message.operation == "insert") return client.create(kNodes, "", path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    if (message.operation == "insert") return client.create(kNodes, "", path.name, "", Bytes(base::dump_json(object)), reply(node, message, Shape::kObjResp));
     json metadata = json::object();
     for (const char* key : {"labels", "annotations"})
       if (const json& value = child(child(object, "metadata"), key); value.is_object()) metadata[key] = value;
     std::weak_ptr<Impl> weak = weak_from_this();
-    client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(dump({{"metadata", metadata}})),
+    client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(base::dump_json({{"metadata", metadata}})),
                  [weak, node, message](kube::ApiResult<Bytes> result) {
                    auto self = weak.lock();
                    if (!self) return;
@@ -426,8 +423,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       return answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of a lease is not served")));
     json object = own_content(node, message, path, "coordination.k8s.io/v1", "Lease");
     if (object.is_null()) return;
-    if (message.operation == "insert") return client.create(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
-    client.update(kLeases, path.ns, path.name, "", Bytes(dump(object)), reply(node, message, Shape::kObjResp));
+    if (message.operation == "insert") return client.create(kLeases, path.ns, path.name, "", Bytes(base::dump_json(object)), reply(node, message, Shape::kObjResp));
+    client.update(kLeases, path.ns, path.name, "", Bytes(base::dump_json(object)), reply(node, message, Shape::kObjResp));
   }
 
   void pod_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
@@ -445,16 +442,16 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
                           child(child(pod, "metadata"), "annotations").contains("kubernetes.io/config.mirror");
       if (!mirror || text(child(pod, "spec"), "nodeName") != node.str())
         return deny(node, message, Shape::kObjResp, "a node creates only mirror pods of its own");
-      return client.create(kPods, path.ns, path.name, "", Bytes(dump(pod)), reply(node, message, Shape::kObjRespVersion));
+      return client.create(kPods, path.ns, path.name, "", Bytes(base::dump_json(pod)), reply(node, message, Shape::kObjRespVersion));
     }
     answer(node, message, object_response(failure(405, "MethodNotAllowed", message.operation + " of " + path.type + " is not served")));
   }
 
   void delete_pod(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
     std::string options = wire::content_text(message);
-    const json parsed = json::parse(options, nullptr, false);
+    const json parsed = base::parse_json(options);
     // A bare string is the UID.
-    if (!parsed.is_object()) options = dump({{"gracePeriodSeconds", 0}, {"preconditions", {{"uid", parsed.is_string() ? parsed.get<std::string>() : options}}}});
+    if (!parsed.is_object()) options = base::dump_json({{"gracePeriodSeconds", 0}, {"preconditions", {{"uid", parsed.is_string() ? parsed.get<std::string>() : options}}}});
     std::weak_ptr<Impl> weak = weak_from_this();
     client.remove(kPods, path.ns, path.name, Bytes(options), [weak, node, message](kube::ApiResult<Bytes> result) {
       auto self = weak.lock();
@@ -477,16 +474,16 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       }
     if (!allowed) return deny(node, message, Shape::kBare, "no pod of this node runs as that service account");
     std::weak_ptr<Impl> weak = weak_from_this();
-    client.create(kServiceAccounts, path.ns, path.name, "token", Bytes(dump(request)), [weak, node, message](kube::ApiResult<Bytes> result) {
+    client.create(kServiceAccounts, path.ns, path.name, "token", Bytes(base::dump_json(request)), [weak, node, message](kube::ApiResult<Bytes> result) {
       auto self = weak.lock();
       if (!self) return;
       if (!result) return self->answer(node, message, bare_error(result.error()));
-      json token = json::parse(result->view(), nullptr, false);
+      json token = base::parse_json(result->view());
       if (token.is_object()) {
         token["kind"] = "TokenRequest";
         token["apiVersion"] = "authentication.k8s.io/v1";
       }
-      self->answer(node, message, Bytes(dump(token)));
+      self->answer(node, message, Bytes(base::dump_json(token)));
     });
   }
 
@@ -497,14 +494,14 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       auto self = weak.lock();
       if (self && !result) self->say(LogLevel::kWarning, "node {}: {} not stored: {}", node.str(), resource, result.error().message);
     };
-    json content = json::parse(wire::content_text(message), nullptr, false);
+    json content = base::parse_json(wire::content_text(message));
     if (!content.is_object()) return say(LogLevel::kWarning, "node {}: {} is no JSON object", node.str(), message.resource);
     if (message.operation == "patch")
       return client.patch(kEvents, path.ns, path.name, "", kube::PatchType::kStrategicMerge, Bytes(text(content, "patchData")), std::move(done));
     content["apiVersion"] = "v1";
     content["kind"] = "Event";
-    if (message.operation == "insert") return client.create(kEvents, path.ns, path.name, "", Bytes(dump(content)), std::move(done));
-    if (message.operation == "update") return client.update(kEvents, path.ns, path.name, "", Bytes(dump(content)), std::move(done));
+    if (message.operation == "insert") return client.create(kEvents, path.ns, path.name, "", Bytes(base::dump_json(content)), std::move(done));
+    if (message.operation == "update") return client.update(kEvents, path.ns, path.name, "", Bytes(base::dump_json(content)), std::move(done));
   }
 
   void watch(const kube::Resource& resource, kube::ListOptions options, void (*upsert)(Impl&, const Bytes&), void (*gone)(Impl&, const Bytes&)) {

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "net/websocket.h"
 #include "runtime/timer.h"
@@ -31,8 +30,6 @@ std::string host_of(const std::string& address) {
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
   return host;
 }
-
-std::string dump(const nlohmann::json& json) { return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
 
 }  // namespace
 
@@ -191,7 +188,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     const nlohmann::json patch{{"metadata", {{"annotations", annotations}}}};
     std::weak_ptr<Impl> weak = weak_from_this();
     std::weak_ptr<Connection> weak_connection = connection;
-    client.patch(kNodes, "", connection->node.str(), "", kube::PatchType::kMerge, Bytes(dump(patch)),
+    client.patch(kNodes, "", connection->node.str(), "", kube::PatchType::kMerge, Bytes(base::dump_json(patch)),
                  [weak, weak_connection](kube::ApiResult<Bytes> done) {
                    auto self = weak.lock();
                    auto c = weak_connection.lock();
@@ -239,7 +236,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     message.group = "resource";
     message.operation = "delete";
     message.resource = record.ns + "/" + base::lower(record.kind) + "/" + record.name;
-    message.content = Bytes(dump({{"metadata", metadata}}));
+    message.content = Bytes(base::dump_json({{"metadata", metadata}}));
     return message;
   }
 

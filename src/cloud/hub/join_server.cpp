@@ -1,7 +1,6 @@
 #include "cloud/hub/join_server.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::cloud {
@@ -58,7 +57,7 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
   Result<std::vector<int>> usages(const net::HttpRequest& request) const {
     const std::string text{net::header(request.headers, "ExtKeyUsages")};
     if (text.empty()) return std::vector<int>{2};
-    const auto json = nlohmann::json::parse(text, nullptr, false);
+    const auto json = base::parse_json(text);
     if (!json.is_array() || json.empty() || json.size() > kMaxUsages) return base::error(Errc::kInvalidArgument, "header ExtKeyUsages is no list of numbers");
     std::vector<int> list;
     for (const auto& one : json) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace kubeedge::cloud {
 namespace {
@@ -35,7 +35,7 @@ bool mentions(const json& value, const std::vector<std::string>& holders, const 
 template <class Test>
 bool any_pod(const kube::Storage& storage, const std::string& node, const std::string& ns, Test test) {
   for (const kube::StoredObject& object : storage.list("core/pods", ns)) {
-    const json pod = json::parse(object.json.view(), nullptr, false);
+    const json pod = base::parse_json(object.json);
     if (pod.is_object() && text_at(pod, "spec", "nodeName") == node && test(pod)) return true;
   }
   return false;

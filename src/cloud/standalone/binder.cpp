@@ -195,8 +195,8 @@ struct Binder::Impl : std::enable_shared_from_this<Binder::Impl> {
   void start() {
     const std::weak_ptr<Impl> weak = weak_from_this();
     nodes = std::make_unique<kube::Informer>(runtime, client, kNodes, kube::ListOptions{}, kube::Informer::Handlers{
-        [weak](Bytes object) { if (auto self = weak.lock()) { self->scheduler.set_node(json_parse(object)); self->soon(); } },
-        [weak](Bytes object) { if (auto self = weak.lock()) { self->scheduler.remove_node(json_text(json_parse(object), {"metadata", "name"})); self->soon(); } },
+        [weak](Bytes object) { if (auto self = weak.lock()) { self->scheduler.set_node(base::parse_json(object)); self->soon(); } },
+        [weak](Bytes object) { if (auto self = weak.lock()) { self->scheduler.remove_node(json_text(base::parse_json(object), {"metadata", "name"})); self->soon(); } },
         [weak] { if (auto self = weak.lock(); self && !self->pods) self->start_pods(); }});
     nodes->start();
   }
@@ -204,8 +204,8 @@ struct Binder::Impl : std::enable_shared_from_this<Binder::Impl> {
   void start_pods() {
     const std::weak_ptr<Impl> weak = weak_from_this();
     pods = std::make_unique<kube::Informer>(runtime, client, kPods, kube::ListOptions{}, kube::Informer::Handlers{
-        [weak](Bytes object) { if (auto self = weak.lock()) self->on_pod(json_parse(object)); },
-        [weak](Bytes object) { if (auto self = weak.lock()) self->on_gone(key_of(json_parse(object))); }, nullptr});
+        [weak](Bytes object) { if (auto self = weak.lock()) self->on_pod(base::parse_json(object)); },
+        [weak](Bytes object) { if (auto self = weak.lock()) self->on_gone(key_of(base::parse_json(object))); }, nullptr});
     pods->start();
   }
 

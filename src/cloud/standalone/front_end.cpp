@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "runtime/timer.h"
 
@@ -76,7 +75,7 @@ class HttpAnswer final : public kube::ApiResponder, public std::enable_shared_fr
 void refuse(net::HttpResponder& http, const std::string& why) {
   const nlohmann::json status = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", nlohmann::json::object()}, {"status", "Failure"},
                                  {"message", "Unauthorized: " + why}, {"reason", "Unauthorized"}, {"code", 401}};
-  http.reply(401, {{"Content-Type", "application/json"}}, Bytes(status.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+  http.reply(401, {{"Content-Type", "application/json"}}, Bytes(base::dump_json(status)));
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 #include <string>
 
 #include <kubeedge/bytes.h>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace kubeedge::cloud {
 
@@ -24,8 +25,7 @@ inline const nlohmann::json& json_at(const nlohmann::json& object, std::initiali
 inline std::string json_text(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : std::string(); }
 inline std::string json_text(const nlohmann::json& object, std::initializer_list<const char*> path) { return json_text(json_at(object, path)); }
 inline Bytes json_bytes(const nlohmann::json& value) {
-  return Bytes(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return Bytes(base::dump_json(value));
 }
-inline nlohmann::json json_parse(const Bytes& text) { return nlohmann::json::parse(text.view(), nullptr, false); }
 
 }  // namespace kubeedge::cloud

@@ -46,11 +46,11 @@ struct NodeLifecycle::Impl : std::enable_shared_from_this<NodeLifecycle::Impl> {
   void start() {
     const std::weak_ptr<Impl> weak = weak_from_this();
     nodes = std::make_unique<kube::Informer>(runtime, client, kNodes, kube::ListOptions{}, kube::Informer::Handlers{
-        [weak](Bytes object) { if (auto self = weak.lock()) self->on_node(json_parse(object)); },
-        [weak](Bytes object) { if (auto self = weak.lock()) self->health.erase(json_text(json_parse(object), {"metadata", "name"})); }, nullptr});
+        [weak](Bytes object) { if (auto self = weak.lock()) self->on_node(base::parse_json(object)); },
+        [weak](Bytes object) { if (auto self = weak.lock()) self->health.erase(json_text(base::parse_json(object), {"metadata", "name"})); }, nullptr});
     leases = std::make_unique<kube::Informer>(runtime, client, kLeases, kube::ListOptions{"kube-node-lease", "", ""}, kube::Informer::Handlers{
-        [weak](Bytes object) { if (auto self = weak.lock()) self->on_lease(json_parse(object)); },
-        [weak](Bytes object) { if (auto self = weak.lock()) self->renewals.erase(json_text(json_parse(object), {"metadata", "name"})); }, nullptr});
+        [weak](Bytes object) { if (auto self = weak.lock()) self->on_lease(base::parse_json(object)); },
+        [weak](Bytes object) { if (auto self = weak.lock()) self->renewals.erase(json_text(base::parse_json(object), {"metadata", "name"})); }, nullptr});
     nodes->start();
     leases->start();
     tick();

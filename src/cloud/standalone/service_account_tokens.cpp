@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "pki/pki.h"
 
@@ -27,11 +26,10 @@ const json& at(const json& object, std::initializer_list<const char*> path) {
 
 std::string text(const json& value) { return value.is_string() ? value.get<std::string>() : std::string(); }
 std::int64_t number(const json& value) { return value.is_number() ? value.get<std::int64_t>() : 0; }
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 std::string uid_of(const kube::Storage& storage, const char* resource, const std::string& ns, const std::string& name) {
   const auto object = storage.get({resource, ns, name});
-  return object ? text(at(json::parse(object->json.view(), nullptr, false), {"metadata", "uid"})) : std::string();
+  return object ? text(at(base::parse_json(object->json), {"metadata", "uid"})) : std::string();
 }
 
 }  // namespace
@@ -40,7 +38,7 @@ ServiceAccountTokens::ServiceAccountTokens(const kube::Storage& storage, const C
     : storage_(storage), clock_(clock), key_(std::move(key_sec1_der)) {}
 
 Result<Bytes> ServiceAccountTokens::issue(const std::string& ns, const std::string& account, const Bytes& account_object, const Bytes& request) const {
-  json answer = json::parse(request.view(), nullptr, false);
+  json answer = base::parse_json(request);
   if (!answer.is_object()) return base::error(Errc::kInvalidArgument, "the TokenRequest is not a JSON object");
   const std::int64_t now = clock_.unix_ms() / 1000;
   const json wanted = at(answer, {"spec", "expirationSeconds"});
@@ -49,7 +47,7 @@ Result<Bytes> ServiceAccountTokens::issue(const std::string& ns, const std::stri
   json audiences = at(answer, {"spec", "audiences"});
   if (!audiences.is_array() || audiences.empty()) audiences = json::array({kIssuer});
   json bound = {{"namespace", ns},
-                {"serviceaccount", {{"name", account}, {"uid", text(at(json::parse(account_object.view(), nullptr, false), {"metadata", "uid"}))}}}};
+                {"serviceaccount", {{"name", account}, {"uid", text(at(base::parse_json(account_object), {"metadata", "uid"}))}}}};
   const json reference = at(answer, {"spec", "boundObjectRef"});
   if (reference.is_object()) {
     const std::string kind = text(at(reference, {"kind"})), name = text(at(reference, {"name"})), uid = text(at(reference, {"uid"}));
@@ -62,7 +60,7 @@ Result<Bytes> ServiceAccountTokens::issue(const std::string& ns, const std::stri
   const std::int64_t expires = now + std::min(seconds, kMostSeconds);
   const json claims = {{"aud", audiences}, {"exp", expires}, {"iat", now}, {"iss", kIssuer}, {"jti", base::uuid4()},
                        {"kubernetes.io", bound}, {"nbf", now}, {"sub", "system:serviceaccount:" + ns + ":" + account}};
-  Result<std::string> jwt = pki::sign_jwt_es256(dump(claims), key_);
+  Result<std::string> jwt = pki::sign_jwt_es256(base::dump_json(claims), key_);
   if (!jwt) return std::move(jwt).error();
   answer["apiVersion"] = "authentication.k8s.io/v1";
   answer["kind"] = "TokenRequest";
@@ -74,13 +72,13 @@ Result<Bytes> ServiceAccountTokens::issue(const std::string& ns, const std::stri
   answer["spec"]["audiences"] = audiences;
   answer["spec"]["expirationSeconds"] = expires - now;
   answer["status"] = {{"token", *jwt}, {"expirationTimestamp", base::rfc3339(expires)}};
-  return Bytes(dump(answer));
+  return Bytes(base::dump_json(answer));
 }
 
 Result<kube::UserInfo> ServiceAccountTokens::check(std::string_view jwt) const {
   Result<std::string> text_of_claims = pki::verify_jwt_es256(jwt, key_);
   if (!text_of_claims) return std::move(text_of_claims).error();
-  const json claims = json::parse(*text_of_claims, nullptr, false);
+  const json claims = base::parse_json(*text_of_claims);
   const std::int64_t now = clock_.unix_ms() / 1000;
   if (number(at(claims, {"exp"})) <= now || number(at(claims, {"nbf"})) > now) return base::error(Errc::kUnauthenticated, "the token is not valid now");
   const json audiences = at(claims, {"aud"});

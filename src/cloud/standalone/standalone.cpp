@@ -122,7 +122,7 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
       ensure(kNamespaces, "", {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}});
     const std::weak_ptr<Impl> weak = weak_from_this();
     namespaces = std::make_unique<kube::Informer>(runtime, *client, kNamespaces, kube::ListOptions{}, kube::Informer::Handlers{
-        [weak](Bytes object) { if (auto self = weak.lock()) self->furnish(json_parse(object)); }, nullptr, nullptr});
+        [weak](Bytes object) { if (auto self = weak.lock()) self->furnish(base::parse_json(object)); }, nullptr, nullptr});
     namespaces->start();
     binder = std::make_unique<Binder>(runtime, *client);
     binder->start();

@@ -3,8 +3,7 @@
 #include <deque>
 #include <map>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 #include "runtime/timer.h"
@@ -17,7 +16,6 @@ constexpr Milliseconds kWriteDelay{100};     // several acknowledgements of one 
 constexpr Milliseconds kRetryDelay{1'000};
 const kube::Resource kObjectSyncs{"reliablesyncs.kubeedge.io", "v1alpha1", "objectsyncs"};
 const kube::Resource kClusterObjectSyncs{"reliablesyncs.kubeedge.io", "v1alpha1", "clusterobjectsyncs"};
-std::string dump(const nlohmann::json& json) { return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
 }  // namespace
 
 struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl> {
@@ -185,7 +183,7 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
     if (step == Step::kRemove) return client.remove(resource(record), ns(record), name(key), {}, std::move(done));
     if (step == Step::kStatus) {
       const nlohmann::json patch{{"status", {{"objectResourceVersion", version}}}};
-      return client.patch(resource(record), ns(record), name(key), "status", kube::PatchType::kMerge, Bytes(dump(patch)), std::move(done));
+      return client.patch(resource(record), ns(record), name(key), "status", kube::PatchType::kMerge, Bytes(base::dump_json(patch)), std::move(done));
     }
     nlohmann::json metadata{{"name", name(key)}};
     if (!cluster_scoped(record)) metadata["namespace"] = record.ns;
@@ -194,7 +192,7 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
         {"kind", cluster_scoped(record) ? "ClusterObjectSync" : "ObjectSync"},
         {"metadata", std::move(metadata)},
         {"spec", {{"objectAPIVersion", record.api_version}, {"objectKind", record.kind}, {"objectName", record.name}}}};
-    client.create(resource(record), ns(record), name(key), "", Bytes(dump(object)), std::move(done));
+    client.create(resource(record), ns(record), name(key), "", Bytes(base::dump_json(object)), std::move(done));
   }
 
   std::unique_ptr<kube::Informer> watch(const kube::Resource& what, bool Impl::*synced) {

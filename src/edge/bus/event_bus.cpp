@@ -3,8 +3,7 @@
 #include <array>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::edge {
@@ -28,7 +27,7 @@ bool usable_topic(std::string_view topic) {
 std::string content_text(const Message& message) {
   const std::string_view raw = message.content.view();
   if (raw.empty() || raw.front() != '"') return std::string(raw);
-  const Json json = Json::parse(raw, nullptr, false);
+  const Json json = base::parse_json(raw);
   return json.is_string() ? json.get<std::string>() : std::string(raw);
 }
 
@@ -60,7 +59,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
     message.group = "user";
     message.operation = "upload";
     message.resource = topic;
-    message.content = Json(payload.str()).dump(-1, ' ', false, Json::error_handler_t::replace);
+    message.content = base::dump_json(Json(payload.str()));
     ++counters.uploads;
     link.send(std::move(message));
   }
@@ -92,7 +91,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
 
   // The legacy {"message":{"topic":..}}: the inner object is published to its own topic.
   void publish_inner(const Message& message) {
-    const Json json = Json::parse(content_text(message), nullptr, false);
+    const Json json = base::parse_json(content_text(message));
     const auto inner = json.is_object() ? json.find("message") : json.end();
     if (!json.is_object() || inner == json.end() || !inner->is_object() || !inner->contains("topic") || !(*inner)["topic"].is_string())
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "message without message.topic: dropped");

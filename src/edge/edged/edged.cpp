@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/edged/pod_worker.h"
 #include "edge/edged/volumes.h"
@@ -66,7 +67,7 @@ class Edged final : public PodRuntime {
   }
 
   void on_pod(Bytes text_of_pod) override {
-    Json pod = Json::parse(text_of_pod.view(), nullptr, false);
+    Json pod = base::parse_json(text_of_pod);
     const std::string uid = pod_uid(pod);
     if (uid.empty() || pod_name(pod).empty() || spec(pod).is_null()) {
       return base::log(node_.runtime.log(), LogLevel::kWarning, "edged", "a pod without uid, name or spec was refused");

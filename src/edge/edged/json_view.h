@@ -3,7 +3,8 @@
 
 #include <string>
 
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace kubeedge::edged {
 
@@ -28,7 +29,6 @@ inline const Json& items(const Json& value) {
   return value.is_array() ? value : none;
 }
 
-inline std::string compact(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 // A pod's own names.
 inline std::string pod_name(const Json& pod) { return text(member(pod, "metadata", "name")); }

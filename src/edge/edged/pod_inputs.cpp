@@ -76,7 +76,7 @@ Result<void> add_downward(std::vector<VolumeFile>& files, const Json& pod, const
 std::string quoted_map(const Json& map) {
   std::string out;
   if (map.is_object())
-    for (const auto& [key, value] : map.items()) out += (out.empty() ? "" : "\n") + key + "=" + compact(value);
+    for (const auto& [key, value] : map.items()) out += (out.empty() ? "" : "\n") + key + "=" + base::dump_json(value);
   return out;
 }
 

@@ -322,7 +322,7 @@ std::optional<std::string> status_patch(const std::string& uid, const Json& befo
     patch["conditions"] = std::move(changed);
   }
   if (patch.empty()) return std::nullopt;
-  return compact({{"metadata", {{"uid", uid}}}, {"status", std::move(patch)}});
+  return base::dump_json({{"metadata", {{"uid", uid}}}, {"status", std::move(patch)}});
 }
 
 }  // namespace kubeedge::edged

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/edged/volumes.h"
 
@@ -24,7 +25,7 @@ constexpr std::int64_t kDefaultGrace = 30;
 // kubelet writes a hash of the container's spec; ours is FNV-1a over its JSON.
 std::string hash_of(const Json& container) {
   std::uint32_t hash = 2166136261U;
-  for (const char c : compact(container)) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+  for (const char c : base::dump_json(container)) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
   return fmt::format("{:x}", hash);
 }
 
@@ -45,7 +46,7 @@ PullAuth pull_auth(const Json& pod, const std::string& image, const PodInputs& i
     const auto secret = inputs.objects.find({true, text(member(ref, "name"))});
     if (secret == inputs.objects.end()) continue;
     const auto raw = base::from_base64(text(member(secret->second, "data", ".dockerconfigjson")));
-    const Json config = raw ? Json::parse(*raw, nullptr, false) : Json();
+    const Json config = raw ? base::parse_json(*raw) : Json();
     const Json& auths = member(config, "auths");
     if (!auths.is_object()) continue;
     for (const auto& [server, entry] : auths.items()) {
@@ -198,7 +199,7 @@ void PodWorker::fetch_inputs() {
   for (const auto& [ref, required] : needs.objects) {
     auto done = guarded([ref = ref, required = required](PodWorker& self, edge::MetaResult<Bytes> answer) {
       if (answer) {
-        self.inputs_.objects[ref] = Json::parse(answer.value->view(), nullptr, false);
+        self.inputs_.objects[ref] = base::parse_json(answer.value->view());
       } else if (answer.error.reason == "NotFound") {
         self.inputs_.objects.erase(ref);
         self.inputs_missing_ = self.inputs_missing_ || required;
@@ -224,9 +225,9 @@ void PodWorker::fetch_token(const TokenNeed& need) {
                         {"spec", {{"audiences", need.audience.empty() ? Json() : audiences}, {"expirationSeconds", need.expiration_s},
                                   {"boundObjectRef", {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", pod_name(pod_)}, {"uid", pod_uid(pod_)}}}}},
                         {"status", {{"token", ""}, {"expirationTimestamp", nullptr}}}};
-  node_.meta.request_token(pod_namespace(pod_), text(member(spec(pod_), "serviceAccountName"), "default"), pod_uid(pod_), Bytes(compact(request)),
+  node_.meta.request_token(pod_namespace(pod_), text(member(spec(pod_), "serviceAccountName"), "default"), pod_uid(pod_), Bytes(base::dump_json(request)),
                            guarded([key = need.volume + "/" + need.path, life = need.expiration_s](PodWorker& self, edge::MetaResult<Bytes> answer) {
-                             const Json token = answer ? Json::parse(answer.value->view(), nullptr, false) : Json();
+                             const Json token = answer ? base::parse_json(answer.value->view()) : Json();
                              const std::string value = text(member(token, "status", "token"));
                              if (value.empty()) {
                                self.inputs_missing_ = true;
@@ -622,7 +623,7 @@ void PodWorker::publish() {
   inputs.now_unix_s = now_ms() / 1000;
   Json before = Json::object();
   if (const auto row = node_.meta.local(pod_namespace(pod_) + "/pod/" + pod_name(pod_))) {
-    const Json known = Json::parse(row->view(), nullptr, false);
+    const Json known = base::parse_json(row->view());
     if (pod_uid(known) == pod_uid(pod_) && member(known, "status").is_object()) before = member(known, "status");
   }
   const Json after = pod_status(pod_, observed_, inputs, before);
@@ -671,7 +672,7 @@ void PodWorker::event(const char* type, const char* reason, const std::string& m
                       {"eventTime", nullptr},
                       {"reportingComponent", "edged"},
                       {"reportingInstance", node_.node_name}};
-  node_.meta.post_event(pod_namespace(pod_), name, Bytes(compact(event)));
+  node_.meta.post_event(pod_namespace(pod_), name, Bytes(base::dump_json(event)));
 }
 
 PodFacts PodWorker::facts() const {

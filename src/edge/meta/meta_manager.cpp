@@ -1,7 +1,6 @@
 #include "edge/meta/meta_manager.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 #include "wire/message_codec.h"
 #include "wire/resource_path.h"
@@ -216,10 +215,10 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
       if (text.view() == "OK") return done({text, {}});
       return done(failure("Unknown", "the cloud answered neither an object nor OK for " + answer.resource));
     }
-    if (auto status = parsed->raw_at({"ErrStatus"})) return done({std::nullopt, status_error(json::parse(text.view(), nullptr, false))});
+    if (auto status = parsed->raw_at({"ErrStatus"})) return done({std::nullopt, status_error(base::parse_json(text))});
     auto object = parsed->raw_at({"Object"});
     if (auto error = parsed->raw_at({"Err"}); error && error->view() != "null") {
-      auto value = json::parse(error->view(), nullptr, false);
+      auto value = base::parse_json(error->view());
       return done({std::nullopt, status_error(value.is_object() ? value : json::object())});
     }
     auto body = object ? ValidatedJson::parse(*object) : std::move(parsed);
@@ -315,7 +314,7 @@ void MetaManager::get_secret(const std::string& ns, const std::string& name, Met
 
 void MetaManager::request_token(const std::string& ns, const std::string& service_account, const std::string& pod_uid, Bytes token_request,
                                 MetaDone done) {
-  auto request = json::parse(token_request.view(), nullptr, false);
+  auto request = base::parse_json(token_request);
   if (!request.is_object()) return done(failure("BadRequest", "the token request is no JSON object"));
   auto spec = request.value("spec", json::object());
   std::string audiences, pod_name;
@@ -323,7 +322,7 @@ void MetaManager::request_token(const std::string& ns, const std::string& servic
   if (spec.is_object()) {
     if (auto it = spec.find("audiences"); it != spec.end() && it->is_array())
       for (const auto& audience : *it)
-        if (audience.is_string()) audiences += (audiences.empty() ? "" : ", ") + audience.dump(-1, ' ', false, json::error_handler_t::replace);
+        if (audience.is_string()) audiences += (audiences.empty() ? "" : ", ") + base::dump_json(audience);
     if (auto it = spec.find("expirationSeconds"); it != spec.end() && it->is_number_integer()) seconds = it->get<std::int64_t>();
     if (auto it = spec.find("boundObjectRef"); it != spec.end() && it->is_object())
       if (auto name = it->find("name"); name != it->end() && name->is_string()) pod_name = name->get<std::string>();
@@ -374,7 +373,7 @@ void MetaManager::patch_pod_status(const std::string& ns, const std::string& nam
 }
 void MetaManager::delete_pod(const std::string& ns, const std::string& name, const std::string& uid, MetaDone done) {
   json options{{"gracePeriodSeconds", 0}, {"preconditions", {{"uid", uid}}}};
-  impl_->ask("delete", ns + "/pod/" + name, options.dump(-1, ' ', false, json::error_handler_t::replace), kRemoteQueryTimeout, {},
+  impl_->ask("delete", ns + "/pod/" + name, base::dump_json(options), kRemoteQueryTimeout, {},
              std::move(done));
 }
 void MetaManager::post_event(const std::string& ns, const std::string& name, Bytes event) {

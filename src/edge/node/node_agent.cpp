@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/node/json_read.h"
 #include "runtime/timer.h"
@@ -10,8 +11,6 @@ namespace kubeedge::edge {
 namespace {
 
 using Json = nlohmann::json;
-
-Json parse(const Bytes& text) { return Json::parse(text.view(), nullptr, false); }
 
 }  // namespace
 
@@ -64,7 +63,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
 
   void do_register() {
     const Json node = new_node(identity(), read_node_facts(options.data_dir), runtime_state(), now_s());
-    meta.create_node(Bytes(node.dump(-1, ' ', false, Json::error_handler_t::replace)), [weak = weak_from_this()](MetaResult<Bytes> answer) {
+    meta.create_node(Bytes(base::dump_json(node)), [weak = weak_from_this()](MetaResult<Bytes> answer) {
       const auto self = weak.lock();
       if (!self || !self->up) return;
       if (answer) return self->accepted();
@@ -77,7 +76,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
   void known_already() {
     const auto stored = meta.local(node_key());
     if (!stored) return again("");
-    const Json node = parse(*stored);
+    const Json node = base::parse_json(*stored);
     if (!node.is_object()) return again("the stored node is damaged");
     const NodeIdentity me = identity();
     Json wanted = node_labels(me, read_node_facts(options.data_dir));
@@ -85,7 +84,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     const bool same = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) { return member_of(labels, item.key().c_str()) == item.value(); });
     if (same) return accepted();
     const Json update = {{"apiVersion", "v1"}, {"kind", "Node"}, {"metadata", {{"name", me.name}, {"labels", wanted}, {"annotations", {{"volumes.kubernetes.io/controller-managed-attach-detach", "true"}}}}}};
-    meta.update_node(Bytes(update.dump()), [weak = weak_from_this()](MetaResult<Bytes> answer) {
+    meta.update_node(Bytes(base::dump_json(update)), [weak = weak_from_this()](MetaResult<Bytes> answer) {
       const auto self = weak.lock();
       if (!self || !self->up) return;
       answer ? self->accepted() : self->again("cannot update labels: " + answer.error.message);
@@ -120,7 +119,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
       return;
     }
     const auto stored = meta.local(node_key());
-    const Json node = stored ? parse(*stored) : Json();
+    const Json node = stored ? base::parse_json(*stored) : Json();
     const Json before = member_of(node, "status").is_object() ? member_of(node, "status") : Json::object();
     const Json after = node_status(identity(), read_node_facts(options.data_dir), runtime_state(), before, now_s());
     const Milliseconds now = runtime.clock().steady();
@@ -176,7 +175,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
       return;
     }
     lease["spec"]["renewTime"] = base::rfc3339_micro(runtime.clock().unix_ms());
-    meta.update_lease(Bytes(lease.dump()), [weak = weak_from_this()](MetaResult<Bytes> answer) {
+    meta.update_lease(Bytes(base::dump_json(lease)), [weak = weak_from_this()](MetaResult<Bytes> answer) {
       if (const auto self = weak.lock()) self->lease_written(std::move(answer));
     });
   }
@@ -185,7 +184,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     lease_busy = false;
     if (!up) return;
     if (answer) {
-      lease = parse(*answer.value);
+      lease = base::parse_json(*answer.value);
       if (lease.is_object()) {
         if (!member_of(lease, "spec").is_object()) lease["spec"] = new_lease()["spec"];  // made by hand, without one
         return renew_lease();
@@ -194,7 +193,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     }
     if (answer || answer.error.reason != "NotFound") return schedule_lease();
     lease_busy = true;
-    meta.create_lease(Bytes(new_lease().dump()), [weak = weak_from_this()](MetaResult<Bytes> made) {
+    meta.create_lease(Bytes(base::dump_json(new_lease())), [weak = weak_from_this()](MetaResult<Bytes> made) {
       if (const auto self = weak.lock()) self->lease_written(std::move(made));
     });
   }
@@ -205,7 +204,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
                 {"spec", {{"holderIdentity", options.identity.name}, {"leaseDurationSeconds", options.lease_duration_s},
                           {"renewTime", base::rfc3339_micro(runtime.clock().unix_ms())}}}};
     const auto stored = meta.local(node_key());
-    const Json node = stored ? parse(*stored) : Json();
+    const Json node = stored ? base::parse_json(*stored) : Json();
     if (const std::string uid = text_of(member_of(node, "metadata"), "uid"); !uid.empty()) {
       out["metadata"]["ownerReferences"] = Json::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", options.identity.name}, {"uid", uid}}});
     }
@@ -216,7 +215,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     lease_busy = false;
     if (!up) return;
     if (answer) {
-      lease = parse(*answer.value);
+      lease = base::parse_json(*answer.value);
       if (!member_of(lease, "spec").is_object()) lease = Json();
     } else {
       log(LogLevel::kWarning, "lease was not renewed: " + answer.error.message);

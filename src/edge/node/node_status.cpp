@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/node/json_read.h"
 
@@ -116,7 +117,7 @@ std::optional<std::string> node_patch(const Json& before, const Json& after, boo
     for (const Json& address : after["addresses"]) kept.push_back({{"type", address["type"]}});
     patch["$setElementOrder/addresses"] = std::move(kept);
   }
-  return Json{{"status", std::move(patch)}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return base::dump_json(Json{{"status", std::move(patch)}});
 }
 
 }  // namespace kubeedge::edge

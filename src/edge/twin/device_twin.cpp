@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/twin/twin_engine.h"
 #include "runtime/timer.h"
@@ -15,7 +16,7 @@ constexpr Milliseconds kTick{1000};
 std::string inner_text(const Message& message) {
   const std::string_view raw = message.content.view();
   if (raw.empty() || raw.front() != '"') return std::string(raw);
-  const auto json = Json::parse(raw, nullptr, false);
+  const auto json = base::parse_json(raw);
   return json.is_string() ? json.get<std::string>() : std::string();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "edge/twin/twin_value.h"
 
@@ -18,16 +19,14 @@ std::string error_payload(std::string_view event_id, std::int64_t now_ms, int co
   Json json = base_message(event_id, now_ms);
   json["code"] = code;
   json["reason"] = std::string(reason);
-  return print(json);
+  return base::dump_json(json);
 }
-
-
 
 store::Value side_value(const TwinSide& side) { return side.value ? store::Value(*side.value) : store::Value(nullptr); }
 
 store::Value side_meta(const TwinSide& side) {
   if (!side.value) return nullptr;
-  return print(Json{{"timestamp", side.timestamp}});
+  return base::dump_json(Json{{"timestamp", side.timestamp}});
 }
 
 store::Value side_version(const TwinSide& side) { return side.version ? store::Value(version_text(*side.version)) : store::Value(nullptr); }
@@ -194,7 +193,7 @@ Effects TwinEngine::on_mqtt(std::string_view topic, std::string_view payload, Tw
       for (const auto& [id, device] : devices_) list.push_back(member_json(device));
       result["devices"] = std::move(list);
     }
-    out.publications.push_back({fmt::format("$hw/events/node/{}/membership/get/result", options_.node), print(result)});
+    out.publications.push_back({fmt::format("$hw/events/node/{}/membership/get/result", options_.node), base::dump_json(result)});
     return out;
   }
   if (part[2] != "device" || part.size() != 7 || part[3].empty() || part[4].empty()) return out;
@@ -394,13 +393,13 @@ void TwinEngine::finish(DeviceEntry& device, const Outcome& outcome, const std::
       result["code"] = 400;
       result["reason"] = reason;
       if (outcome.rejected.size() < outcome.asked) result["twin"] = outcome.result;
-      out.publications.push_back({device_topic(id, "twin/update/result"), print(result)});
+      out.publications.push_back({device_topic(id, "twin/update/result"), base::dump_json(result)});
       if (outcome.malformed)
         out.publications.push_back({device_topic("", "twin/update/result"), error_payload("", now.unix_ms, 400, reason)});
       if (outcome.rejected.size() == outcome.asked) return;
     } else {
       result["twin"] = outcome.result;
-      out.publications.push_back({device_topic(id, "twin/update/result"), print(result)});
+      out.publications.push_back({device_topic(id, "twin/update/result"), base::dump_json(result)});
     }
     out.on_failure.push_back({device_topic(id, "twin/update/result"),
                               error_payload(event_id, now.unix_ms, 500, "the change could not be stored")});
@@ -408,7 +407,7 @@ void TwinEngine::finish(DeviceEntry& device, const Outcome& outcome, const std::
   if (!outcome.document.empty()) {
     Json document = base_message(event_id, now.unix_ms);
     document["twin"] = outcome.document;
-    out.publications.push_back({device_topic(id, "twin/update/document"), print(document)});
+    out.publications.push_back({device_topic(id, "twin/update/document"), base::dump_json(document)});
   }
   publish_delta(device, now, true, out);
 }
@@ -434,7 +433,7 @@ void TwinEngine::publish_delta(DeviceEntry& device, TwinTime now, bool notify, E
   Json message = base_message(options_.new_id(), now.unix_ms);
   message["twin"] = std::move(twins);
   message["delta"] = std::move(delta);
-  out.publications.push_back({device_topic(device.id.str(), "twin/update/delta"), print(message)});
+  out.publications.push_back({device_topic(device.id.str(), "twin/update/delta"), base::dump_json(message)});
 }
 
 Effects TwinEngine::all_deltas(TwinTime now, bool notify) {
@@ -460,7 +459,7 @@ void TwinEngine::twin_get(const DeviceId& id, std::string_view payload, TwinTime
     message["twin"] = Json::object();
     for (const auto& [name, twin] : device->twins)
       if (!twin.deleted()) message["twin"][name] = twin_json(twin, kBothSides, false);
-    answer = print(message);
+    answer = base::dump_json(message);
   }
   out.publications.push_back({device_topic(id.str(), "twin/get/result"), std::move(answer)});
 }
@@ -491,7 +490,7 @@ void TwinEngine::state_update(const DeviceId& id, const std::string& state, Twin
   Json message = base_message(options_.new_id(), now.unix_ms);
   message["device"] = Json{{"name", id.name}, {"state", state}};
   if (!device->last_online.empty()) message["device"]["lastOnlineTime"] = device->last_online;
-  out.publications.push_back({device_topic(id.str(), "state/update/result"), print(message)});
+  out.publications.push_back({device_topic(id.str(), "state/update/result"), base::dump_json(message)});
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -635,7 +634,7 @@ void TwinEngine::add_member(const MemberDevice& member, TwinTime now, Effects& o
   Json message = base_message(options_.new_id(), now.unix_ms);
   message["added_devices"] = Json::array({added});
   message["removed_devices"] = nullptr;
-  out.publications.push_back({fmt::format("$hw/events/node/{}/membership/updated", options_.node), print(message)});
+  out.publications.push_back({fmt::format("$hw/events/node/{}/membership/updated", options_.node), base::dump_json(message)});
 }
 
 // The given set replaces the stored one; only what changed is published (devices.md 3.11).
@@ -671,7 +670,7 @@ void TwinEngine::sync_attributes(DeviceEntry& device, const std::map<std::string
   if (changed.empty()) return;
   Json message = base_message("", now.unix_ms);
   message["attributes"] = std::move(changed);
-  out.publications.push_back({device_topic(id, "updated"), print(message)});
+  out.publications.push_back({device_topic(id, "updated"), base::dump_json(message)});
 }
 
 void TwinEngine::remove_device(const std::string& id, TwinTime now, Effects& out) {
@@ -687,7 +686,7 @@ void TwinEngine::remove_device(const std::string& id, TwinTime now, Effects& out
   Json message = base_message(options_.new_id(), now.unix_ms);
   message["added_devices"] = nullptr;
   message["removed_devices"] = Json::array({Json{{"id", id}, {"name", name}}});
-  out.publications.push_back({fmt::format("$hw/events/node/{}/membership/updated", options_.node), print(message)});
+  out.publications.push_back({fmt::format("$hw/events/node/{}/membership/updated", options_.node), base::dump_json(message)});
 }
 
 Effects TwinEngine::on_device_removed(const DeviceId& device, TwinTime now) {
@@ -884,7 +883,7 @@ void TwinEngine::send(DeviceEntry& device, Lane& lane, std::string resource, Jso
   message.group = "resource";
   message.operation = "update";
   message.resource = std::move(resource);
-  message.content = as_string ? print(Json(print(content))) : print(content);
+  message.content = as_string ? base::dump_json(Json(base::dump_json(content))) : base::dump_json(content);
   lane.in_flight = message.id;
   lane.deadline = now.steady_ms + lane.wait;
   in_flight_[message.id] = {device.id.str(), &lane == &device.state_lane};
@@ -929,7 +928,7 @@ void TwinEngine::on_link(bool up, TwinTime now) {
   message.group = "resource";
   message.operation = "get";
   message.resource = "membership/detail";
-  message.content = print(Json(print(content)));
+  message.content = base::dump_json(Json(base::dump_json(content)));
   messages_.push_back(std::move(message));
   for (auto& [id, device] : devices_) flush(device, now);
 }

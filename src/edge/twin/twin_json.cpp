@@ -3,6 +3,8 @@
 #include <set>
 #include <vector>
 
+#include "base/json.h"
+
 namespace kubeedge::edge {
 namespace {
 
@@ -78,8 +80,6 @@ std::optional<Json> parse_json(std::string_view text) {
   if (refused || json.is_discarded()) return std::nullopt;
   return json;
 }
-
-std::string print(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 std::string string_or(const Json& json, const char* key, std::string fallback) {
   const auto it = json.is_object() ? json.find(key) : json.end();
@@ -171,7 +171,7 @@ Json attribute_json(const AttributeState& attribute) {
   return out;
 }
 
-std::string version_text(const TwinVersion& version) { return print(Json{{"cloud", version.cloud}, {"edge", version.edge}}); }
+std::string version_text(const TwinVersion& version) { return base::dump_json(Json{{"cloud", version.cloud}, {"edge", version.edge}}); }
 
 std::optional<TwinVersion> parse_version(std::string_view text) {
   const auto json = parse_json(text);

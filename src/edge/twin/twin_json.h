@@ -69,7 +69,6 @@ struct MemberDevice {
 
 // Whole text is checked: JSON, UTF-8, size, depth, no duplicate keys. Never throws.
 std::optional<Json> parse_json(std::string_view text);
-std::string print(const Json& json);
 
 // nullopt = not JSON or a wrong type anywhere.
 std::optional<TwinRequest> parse_twin_request(const Json& json);

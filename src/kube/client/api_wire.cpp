@@ -1,7 +1,6 @@
 #include "kube/client/api_wire.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube {
@@ -203,7 +202,7 @@ ApiError parse_error(int status, const Bytes& body) {
   error.code = status;
   if (member(body, "message") || member(body, "reason")) {
     error.reason = string_member(body, "reason");
-    if (const auto text = nlohmann::json::parse(member(body, "message").value_or(Bytes("null")).view(), nullptr, false); text.is_string())
+    if (const auto text = base::parse_json(member(body, "message").value_or(Bytes("null")).view()); text.is_string())
       error.message = text.get<std::string>();
     error.status = body;
   }

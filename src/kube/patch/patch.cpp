@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::patch {
@@ -133,7 +134,7 @@ class Merger {
       for (const Json& item : patch) {
         if (!item.is_object()) return base::error(Errc::kInvalidArgument, "{}: list of objects expected, found {}", field.name, item.type_name());
         const auto wanted = item.find(key);
-        if (wanted == item.end()) return base::error(Errc::kInvalidArgument, "map: {} does not contain declared merge key: {}", item.dump(), key);
+        if (wanted == item.end()) return base::error(Errc::kInvalidArgument, "map: {} does not contain declared merge key: {}", base::dump_json(item), key);
         const auto same = [&](const Json& other) { return other.is_object() && other.contains(key) && other[key] == *wanted; };
         const std::string directive = directive_of(item);
         if (directive == "delete") {

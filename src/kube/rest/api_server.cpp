@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/patch/patch.h"
 #include "kube/rest/body.h"
@@ -31,7 +32,7 @@ constexpr std::int64_t kEventSweepSeconds = 60;
 constexpr std::size_t kMaxQuotedPatch = 2000;           // bytes of a patch that an error repeats
 constexpr std::string_view kProtectedNamespaces[] = {"default", "kube-system", "kube-public"};
 
-Json parsed(const StoredObject& object) { return Json::parse(object.json.view(), nullptr, false); }
+Json parsed(const StoredObject& object) { return base::parse_json(object.json); }
 
 // One request under way.
 struct Call {
@@ -50,13 +51,13 @@ struct Call {
   }
 
   void reply(int status, const Json& body) const {
-    responder->reply(status, "application/json", Bytes(body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
+    responder->reply(status, "application/json", Bytes(base::dump_json(body) + "\n"));
   }
   void fail(const Failure& failure) const { reply(failure.code, failure.status()); }
 
   void object(int status, const Bytes& json) const {
     if (!accept.table && !accept.metadata_only) return responder->reply(status, "application/json", json);
-    const Json value = Json::parse(json.view(), nullptr, false);
+    const Json value = base::parse_json(json);
     if (accept.metadata_only) return reply(status, partial_metadata(value));
     reply(status, table(*kind, std::span(&value, 1), accept.table_version, accept.include_object, meta(value, "resourceVersion"), now_unix_s, true));
   }
@@ -142,7 +143,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (plain_media_type(call->request.content_type) == kProtobufType && !call->request.body.empty()) {
       auto json = json_of_protobuf(call->request.body.view());
       if (const auto* failure = std::get_if<Failure>(&json)) return call->fail(*failure);
-      call->request.body = Bytes(std::get<Json>(json).dump(-1, ' ', false, Json::error_handler_t::replace));
+      call->request.body = Bytes(base::dump_json(std::get<Json>(json)));
       call->request.content_type = "application/json";
     }
     dispatch(call);
@@ -285,7 +286,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       if (!first) body += ',';
       first = false;
       if (call->accept.metadata_only) {
-        body += partial_metadata(parsed(object)).dump(-1, ' ', false, Json::error_handler_t::replace);
+        body += base::dump_json(partial_metadata(parsed(object)));
       } else {
         body += object.json.view();
       }
@@ -349,7 +350,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     call->target.name = meta(object, "name");
     if (call->query.dry_run) {
       if (storage.get(call->key())) return call->fail(already_exists(*call->kind, call->target.name));
-      return call->object(201, Bytes(object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+      return call->object(201, Bytes(base::dump_json(object)));
     }
     const bool generated = meta(wanted, "name").empty();
     storage.put(call->key(), 0, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); },
@@ -452,7 +453,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       if (deeper_than(*next, kMaxBodyDepth)) return bad_request(fmt::format("the patched object is nested deeper than {} levels", kMaxBodyDepth));
       const std::vector<std::string> unknown = schema::prune_unknown(*call->kind, *next);
       if (strict && !unknown.empty()) {
-        const std::string quoted = Json(call->request.body.str().substr(0, kMaxQuotedPatch)).dump(-1, ' ', false, Json::error_handler_t::replace);
+        const std::string quoted = base::dump_json(Json(call->request.body.str().substr(0, kMaxQuotedPatch)));
         const std::string what = fmt::format("Invalid value: {}: strict decoding error: {}", quoted, fmt::join(unknown, ", "));
         return Failure{422, "Invalid", fmt::format(" \"\" is invalid: patch: {}", what), {{"causes", Json::array({{{"reason", "FieldValueInvalid"}, {"message", what}, {"field", "patch"}}})}}};
       }
@@ -473,7 +474,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
     const Json object = std::get<Json>(std::move(prepared));
     if (object == current) return call->object(200, found->json);  // nothing to write, as Kubernetes does
-    if (call->query.dry_run) return call->object(200, Bytes(object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    if (call->query.dry_run) return call->object(200, Bytes(base::dump_json(object)));
     const auto make = [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); };
     const auto done = [self = shared_from_this(), call, change, races, object](Result<StoredObject> stored) {
       if (stored) return call->object(200, stored->json);
@@ -551,7 +552,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       const auto& removed = std::get<Removed>(outcome);
       const bool pod = call->kind->group.empty() && call->kind->kind == "Pod";
       if (removed.gone && !pod) return call->reply(200, success(*call->kind, call->target.name, meta(removed.object, "uid")));
-      call->object(200, Bytes(removed.object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+      call->object(200, Bytes(base::dump_json(removed.object)));
     });
   }
 

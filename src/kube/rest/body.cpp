@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::rest {
@@ -79,7 +80,7 @@ bool deeper_than(const Json& value, int levels) {
 
 std::variant<Json, Failure> parse_body(std::string_view text, std::vector<std::string>* duplicates) {
   if (too_deep(text)) return bad_request(fmt::format("the body is nested deeper than {} levels", kMaxBodyDepth));
-  Json parsed = duplicates == nullptr ? Json::parse(text, nullptr, false) : Json::parse(text, DuplicateFinder(*duplicates), false);
+  Json parsed = duplicates == nullptr ? base::parse_json(text) : Json::parse(text, DuplicateFinder(*duplicates), false);
   if (parsed.is_discarded()) return bad_request("the body is not valid JSON");
   return parsed;
 }

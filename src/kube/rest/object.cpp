@@ -1,5 +1,6 @@
 #include "kube/rest/object.h"
 
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/rest/body.h"
 
@@ -60,7 +61,7 @@ bool borrow_from_account(Json& pod, const Json& account) {
 
 std::string with_revision(Json object, std::uint64_t revision) {
   metadata_of(object)["resourceVersion"] = std::to_string(revision);
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return base::dump_json(object);
 }
 
 Outcome decode_object(const WriteContext& context, std::string_view body) {
@@ -77,7 +78,7 @@ Outcome decode_object(const WriteContext& context, std::string_view body) {
     return object[key] == std::string(wanted);
   };
   if (!same("apiVersion", api_version) || !same("kind", context.kind.kind)) {
-    return bad_request(fmt::format("the API version or kind in the data ({}, {}) does not match the expected ({}, {})", object["apiVersion"].dump(), object["kind"].dump(),
+    return bad_request(fmt::format("the API version or kind in the data ({}, {}) does not match the expected ({}, {})", base::dump_json(object["apiVersion"]), base::dump_json(object["kind"]),
                                    api_version, context.kind.kind));
   }
   if (object.contains("metadata") && !object["metadata"].is_object() && !object["metadata"].is_null()) return cannot_handle(context.kind, "metadata is not an object");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/schema/schema.h"
 
@@ -232,7 +233,7 @@ class Decoder {
   bool raw(std::string_view message, const Field& field, Json& out) {
     Json words;
     if (!text_at(message, 1, field, words)) return false;
-    out = Json::parse(words.get_ref<const std::string&>(), nullptr, false);
+    out = base::parse_json(words.get_ref<const std::string&>());
     if (out.is_discarded()) out = Json();
     return true;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::rest {
@@ -24,7 +25,7 @@ const Json& at(const Json& object, std::initializer_list<std::string_view> path)
 std::string text(const Json& object, std::initializer_list<std::string_view> path, std::string_view otherwise = "") {
   const Json& value = at(object, path);
   if (value.is_string() && !value.get_ref<const std::string&>().empty()) return value.get<std::string>();
-  return value.is_number() || value.is_boolean() ? value.dump() : std::string(otherwise);
+  return value.is_number() || value.is_boolean() ? base::dump_json(value) : std::string(otherwise);
 }
 
 std::string since(const Json& time, std::int64_t now) {

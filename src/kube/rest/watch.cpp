@@ -1,5 +1,6 @@
 #include "kube/rest/watch.h"
 
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/rest/object.h"
 #include "kube/rest/status.h"
@@ -16,7 +17,7 @@ bool WatchStream::start() {
   if (options_.initial) {
     options_.after = storage_.revision();
     for (const StoredObject& object : storage_.list(resource, options_.ns)) {
-      const Json parsed = Json::parse(object.json.view(), nullptr, false);
+      const Json parsed = base::parse_json(object.json);
       if (!parsed.is_discarded() && selected(parsed)) emit("ADDED", object.json, &parsed);
     }
     if (options_.initial_bookmark) bookmark(options_.after, true);
@@ -25,7 +26,7 @@ bool WatchStream::start() {
   subscription_ = storage_.subscribe(resource, options_.after, [this](const StorageEvent& event) { on_event(event); }, too_old);
   if (too_old) {
     const Json gone = expired(fmt::format("too old resource version: {} ({})", options_.after, storage_.revision())).status();
-    responder_->stream(Bytes(R"({"type":"ERROR","object":)" + gone.dump() + "}\n"));
+    responder_->stream(Bytes(R"({"type":"ERROR","object":)" + base::dump_json(gone) + "}\n"));
     responder_->end_stream();
     return false;
   }
@@ -40,7 +41,7 @@ void WatchStream::bookmark(std::uint64_t revision, bool initial_end) {
     mark = table(*options_.kind, {}, options_.accept.table_version, options_.accept.include_object, std::to_string(revision), clock_.unix_ms() / 1000, !columns_sent_);
     columns_sent_ = true;
   }
-  responder_->stream(Bytes(R"({"type":"BOOKMARK","object":)" + mark.dump() + "}\n"));
+  responder_->stream(Bytes(R"({"type":"BOOKMARK","object":)" + base::dump_json(mark) + "}\n"));
 }
 
 void WatchStream::skip(std::uint64_t revision) {
@@ -54,9 +55,9 @@ void WatchStream::on_event(const StorageEvent& event) {
   const char* type = event.type == StorageEvent::Type::kAdded ? "ADDED" : event.type == StorageEvent::Type::kModified ? "MODIFIED" : "DELETED";
   if (options_.labels.empty() && options_.fields.empty() && !options_.accept.table && !options_.accept.metadata_only) return emit(type, event.object.json, nullptr);
 
-  const Json now = Json::parse(event.object.json.view(), nullptr, false);
+  const Json now = base::parse_json(event.object.json);
   if (now.is_discarded()) return;
-  const Json before = event.previous.empty() ? Json() : Json::parse(event.previous.view(), nullptr, false);
+  const Json before = event.previous.empty() ? Json() : base::parse_json(event.previous);
   const bool was = before.is_object() && selected(before);
   const bool is = event.type != StorageEvent::Type::kDeleted && selected(now);
   // An object that leaves the selection is deleted for this watcher, one that enters it is new.
@@ -71,11 +72,11 @@ void WatchStream::emit(const char* type, const Bytes& object, const Json* parsed
     const std::string now_version = parsed->value("/metadata/resourceVersion"_json_pointer, "");
     const Json view = table(*options_.kind, std::span(parsed, 1), options_.accept.table_version, options_.accept.include_object, now_version, clock_.unix_ms() / 1000, !columns_sent_);
     columns_sent_ = true;
-    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, view.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n"));
+    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, base::dump_json(view)) + "\n"));
     return;
   }
   if (options_.accept.metadata_only && parsed != nullptr) {
-    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, partial_metadata(*parsed).dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n"));
+    responder_->stream(Bytes(fmt::format(R"({{"type":"{}","object":{}}})", type, base::dump_json(partial_metadata(*parsed))) + "\n"));
     return;
   }
   std::string line = fmt::format(R"({{"type":"{}","object":)", type);

@@ -8,6 +8,8 @@
 
 #include "kube/schema/schema.h"
 
+#include "base/json.h"
+
 namespace kubeedge::kube::schema {
 
 class Causes {
@@ -45,7 +47,7 @@ class Causes {
 
  private:
   static std::string shown(const Json& value) {
-    return value.is_null() ? "\"null\"" : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return value.is_null() ? "\"null\"" : base::dump_json(value);
   }
   void add(const std::string& field, std::string_view reason, std::string message, std::string_view detail) {
     if (causes_.size() >= kMaxCauses) return;

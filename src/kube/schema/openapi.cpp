@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/json.h"
 #include "kube/schema/tables.h"
 
 namespace kubeedge::kube::schema {
@@ -185,7 +186,7 @@ Message named(std::string_view name, const Message& value) {
 // Any{yaml}: JSON is YAML.
 Message yaml(const Json& value) {
   Message out;
-  out.text(2, value.dump() + "\n");
+  out.text(2, base::dump_json(value) + "\n");
   return out;
 }
 
@@ -304,7 +305,7 @@ std::string openapi_v2_protobuf(const std::string& git_version) {
 }
 
 std::string openapi_v2_json(const std::string& git_version) {
-  return document(git_version).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return base::dump_json(document(git_version));
 }
 
 }  // namespace kubeedge::kube::schema

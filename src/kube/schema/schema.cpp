@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/json.h"
 #include "kube/schema/syntax.h"
 #include "kube/schema/tables.h"
 
@@ -138,7 +139,7 @@ class TypeWalk {
   static std::string misfit(const Object& owner, const Json& value, const std::string& path, const std::string& type) {
     // A number is shown when it is one of the wrong sort.
     const bool sort = value.is_number() && (type == "int32" || type == "int64");
-    return "json: cannot unmarshal " + std::string(json_kind(value)) + (sort ? " " + value.dump() : "") + " into Go struct field " +
+    return "json: cannot unmarshal " + std::string(json_kind(value)) + (sort ? " " + base::dump_json(value) : "") + " into Go struct field " +
            std::string(short_name(owner)) + "." + path + " of type " + type;
   }
 };

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::schema {
@@ -119,7 +120,7 @@ std::string split_quantity(std::string_view text, Parts& parts) {
   return "unable to parse quantity's suffix";
 }
 
-std::string quantity_text(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string quantity_text(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : base::dump_json(value); }
 
 __extension__ using Wide = __int128;
 

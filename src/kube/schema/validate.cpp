@@ -2,6 +2,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "kube/schema/causes.h"
 #include "kube/schema/syntax.h"
@@ -128,7 +129,7 @@ void validate_secret(const Json& object, Causes& causes) {
   const auto json_content = [&](const char* name) {
     if (!has(name)) return causes.required(key("data", name));
     const auto plain = base::from_base64(text_at(data, name));
-    if (!plain || !Json::parse(*plain, nullptr, false).is_object())
+    if (!plain || !base::parse_json(*plain).is_object())
       causes.invalid(key("data", name), "<secret contents redacted>", "invalid character in the content: a JSON object is expected");
   };
   if (type == "kubernetes.io/service-account-token") {
@@ -181,8 +182,8 @@ void validate_node(const Json& object, Causes& causes) {
     const std::string id = name + "\n" + effect;
     if (std::find(seen.begin(), seen.end(), id) != seen.end())
       causes.duplicate_raw(child(path, i),
-                           "core.Taint{Key:" + Json(name).dump() + ", Value:" + Json(text_at(taint, "value")).dump() +
-                               ", Effect:" + Json(effect).dump() + ", TimeAdded:<nil>}",
+                           "core.Taint{Key:" + base::dump_json(Json(name)) + ", Value:" + base::dump_json(Json(text_at(taint, "value"))) +
+                               ", Effect:" + base::dump_json(Json(effect)) + ", TimeAdded:<nil>}",
                            "taints must be unique by key and effect pair");
     seen.push_back(id);
   }
@@ -433,7 +434,7 @@ std::vector<Cause> validate_update(const Kind& kind, const Json& before, const J
     std::string added;
     for (const auto& finalizer : list_at(new_metadata, "finalizers"))
       if (std::find(old_finalizers.begin(), old_finalizers.end(), finalizer) == old_finalizers.end())
-        added += (added.empty() ? "" : ", ") + finalizer.dump(-1, ' ', false, Json::error_handler_t::replace);
+        added += (added.empty() ? "" : ", ") + base::dump_json(finalizer);
     if (!added.empty())
       causes.forbidden("metadata.finalizers",
                        "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}");

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "kube/schema/causes.h"
+#include "base/json.h"
 #include "kube/schema/syntax.h"
 
 namespace kubeedge::kube::schema {
@@ -235,7 +236,7 @@ void validate_resources(const Json& container, const std::string& path, Causes& 
     const auto want = quantity_number(item.value()), most = quantity_number(*limit);
     if (!want || !most) continue;
     const auto text = [](const Json& value) {
-      return canonical_quantity(value).value_or(value.is_string() ? value.get<std::string>() : value.dump());
+      return canonical_quantity(value).value_or(value.is_string() ? value.get<std::string>() : base::dump_json(value));
     };
     if (*want != *most && !countable(item.key()))
       causes.invalid(child(here, "requests"), text(item.value()), "must be equal to " + item.key() + " limit of " + text(*limit));
