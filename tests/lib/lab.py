@@ -45,6 +45,7 @@ class Lab:
         self.dir.chmod(0o777)
         self.api, self.hub, self.join, self.mqtt = (free_port() for _ in range(4))
         self.processes = {}
+        self.netns = None
 
     def __enter__(self):
         return self
@@ -55,7 +56,33 @@ class Lab:
         if kind is not None and kind is not SystemExit:
             for log in sorted(self.dir.glob("*.log")):
                 print(f"--- {log.name}\n" + "".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]))
+        if self.netns:
+            self.sh("lab_stop")
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def sh(self, script: str) -> str:
+        """Runs functions of examples/lab.sh on this lab; what they print."""
+        start = f'. {ROOT}/examples/lab.sh; lab={self.dir}; lab_names=(containerd); lab_netns={self.netns or ""}; {script}'
+        done = subprocess.run(["bash", "-c", start], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise AssertionError(f"{script}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def containerd_up(self):
+        """A containerd of its own in a network namespace of its own, with CNI and two images; or again after containerd_kill."""
+        if self.netns:
+            self.sh("lab_containerd_up")
+        else:
+            self.netns = self.sh("lab_containerd >&2 && echo $lab_netns").strip()
+
+    def containerd_kill(self):
+        self.sh("lab_kill containerd KILL")
+
+    def ctr(self, *arguments, check=True) -> str:
+        done = subprocess.run(["ctr", "-a", str(self.dir / "containerd.sock"), "-n", "k8s.io", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"ctr {' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
 
     def run(self, name: str, *command, **options):
         log = open(self.dir / f"{name}.log", "ab")
@@ -85,13 +112,14 @@ class Lab:
     def token(self) -> str:
         return (self.dir / "cloud/join.token").read_text().strip()
 
-    def edge_command(self, node="edge1", token=None, data="edge"):
+    def edge_command(self, node="edge1", token=None, data="edge", pods=False):
+        rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock", "--no-mqtt"] if pods else \
+               ["--no-pods", "--mqtt", f"tcp://127.0.0.1:{self.mqtt}"]
         return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join,
-                                       "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, "--no-pods",
-                                       "--mqtt", f"tcp://127.0.0.1:{self.mqtt}")]
+                                       "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, *rest)]
 
-    def edge_up(self, node="edge1"):
-        self.run("edgecore", *self.edge_command(node))
+    def edge_up(self, node="edge1", pods=False):
+        self.run("edgecore", *self.edge_command(node, pods=pods))
 
     def broker_up(self):
         conf = self.dir / "mosquitto.conf"

@@ -1,6 +1,7 @@
 // What to do next for one pod, as kubelet's sync decides it. Plain logic, no I/O.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -25,11 +26,15 @@ class Backoff {
   void reset() { *this = Backoff(); }
   // A container found with this many restarts behind it.
   static Backoff after(int restarts, std::int64_t finished_ms);
-  std::int64_t delay_ms() const { return delay_ms_; }
+  // How long the last failure makes it wait in all.
+  std::int64_t wait_ms() const { return std::max<std::int64_t>(0, allowed_at_ms_ - last_ms_); }
 
  private:
   std::int64_t delay_ms_ = 0, allowed_at_ms_ = 0, last_ms_ = 0;
 };
+
+// "10s", "1m20s", "5m0s": whole seconds as Go prints them, for messages that people compare with kubelet's.
+std::string go_duration(std::int64_t ms);
 
 struct Actions {
   bool create_sandbox = false;
@@ -37,10 +42,11 @@ struct Actions {
   std::vector<std::string> kill;                         // container ids: image changed, unknown state
   std::vector<std::string> start;                        // container names, in order; init containers one at a time
   std::vector<std::string> remove;                       // container ids: dead instances older than the last
+  std::vector<std::string> remove_sandboxes;             // ids: dead, older than the newest, nothing left in them
   bool done = false;                                     // ended for good (Succeeded or Failed): nothing may run
 };
 
-// `pod` is to run (not deleted). Which containers may start now, back-off aside, is the caller's to check.
+// `pod` is to run (not deleted); its status is the one that the cloud knows. Which containers may start now, back-off aside, is the caller's to check.
 Actions next_actions(const Json& pod, const ObservedPod& observed);
 
 // The first field of the pod that Edged does not honour yet, as a path with why; "" = all are honoured.

@@ -30,7 +30,8 @@ std::map<std::string, std::string> entries_of(const ObjectRef& ref, const Json& 
 
 Result<std::string> safe_path(const std::string& path) {
   const auto parts = base::split(path, '/');
-  if (path.empty() || path.size() > 4096 || path.front() == '/' || std::find(parts.begin(), parts.end(), "..") != parts.end() || path.find('\0') != std::string::npos) {
+  // A name that begins with ".." is the atomic writer's own ("..data").
+  if (path.empty() || path.size() > 4096 || path.front() == '/' || path.starts_with("..") || std::find(parts.begin(), parts.end(), "..") != parts.end() || path.find('\0') != std::string::npos) {
     return base::error(Errc::kInvalidArgument, "volume path \"{}\" must be relative and without ..", path.substr(0, 80));
   }
   return path;
@@ -45,7 +46,11 @@ Result<void> add_object(std::vector<VolumeFile>& files, const ObjectRef& ref, bo
   }
   const auto entries = entries_of(ref, found->second);
   if (item_list.empty()) {
-    for (const auto& [key, value] : entries) files.push_back({key, value, mode});
+    for (const auto& [key, value] : entries) {
+      auto path = safe_path(key);
+      if (!path) return std::move(path).error();
+      files.push_back({*path, value, mode});
+    }
     return {};
   }
   for (const Json& item : item_list) {

@@ -12,17 +12,19 @@ namespace {
 
 using State = ObservedContainer::State;
 
+constexpr double kMaxQuantity = 9e15;   // its thousandths fit into 64 bits; 8 PiB is more than any edge has
+
 std::string time_of(std::int64_t ns) { return base::rfc3339(ns / 1'000'000'000); }
 
 std::optional<double> quantity(const std::string& text) {
   double value = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failed != std::errc{}) return std::nullopt;
+  if (failed != std::errc{} || !std::isfinite(value)) return std::nullopt;
   const std::string suffix(end, text.data() + text.size());
   static const std::map<std::string, double> kSuffixes = {{"", 1},    {"m", 1e-3},          {"k", 1e3},           {"M", 1e6},           {"G", 1e9},           {"T", 1e12}, {"P", 1e15},
                                                           {"E", 1e18}, {"Ki", 1024.0},       {"Mi", 1048576.0},    {"Gi", 1073741824.0}, {"Ti", 1099511627776.0}};
   const auto found = kSuffixes.find(suffix);
-  if (found == kSuffixes.end()) return std::nullopt;
+  if (found == kSuffixes.end() || std::abs(value * found->second) > kMaxQuantity) return std::nullopt;
   return value * found->second;
 }
 
@@ -50,18 +52,35 @@ Json volume_mounts(const Json& container) {
   return out;
 }
 
-Json container_status(const Json& container, const ObservedPod& observed, const StatusInputs& inputs, const Json& previous, bool init) {
+Json waiting_state(const Waiting& why) {
+  Json state = {{"reason", why.reason}};
+  if (!why.message.empty()) state["message"] = why.message;
+  return {{"waiting", state}};
+}
+
+// kubelet's words for a container of a pod that ended before the container was seen.
+Json lost_container() {
+  return {{"terminated", {{"exitCode", 137}, {"reason", "ContainerStatusUnknown"}, {"message", "The container could not be located when the pod was terminated"}, {"startedAt", nullptr}, {"finishedAt", nullptr}}}};
+}
+
+// What all container statuses of a pod depend on.
+struct PodView {
+  const ObservedPod& observed;
+  const StatusInputs& inputs;
+  const Json& previous;
+  bool initializing = false;   // the pod has init containers
+  bool over = false;           // deleted, and nothing of it can run any more
+};
+
+Json container_status(const Json& container, const PodView& view, bool init) {
+  const auto& [observed, inputs, previous, initializing, over] = view;
   const std::string name = text(member(container, "name"));
   Json out = {{"name", name}, {"image", text(member(container, "image"))}, {"imageID", ""}, {"lastState", Json::object()}, {"ready", false}, {"restartCount", 0}, {"started", false}};
   const ObservedContainer* now = observed.container(name);
   const auto waiting = inputs.waiting.find(name);
   if (now == nullptr) {
     // Never started here. A count that the cloud knows does not go back (a reboot wiped the runtime).
-    const bool initializing = !init && !items(member(previous, "initContainerStatuses")).empty();
-    const Waiting why = waiting != inputs.waiting.end() ? waiting->second : Waiting{initializing ? "PodInitializing" : "ContainerCreating", ""};
-    Json state = {{"reason", why.reason}};
-    if (!why.message.empty()) state["message"] = why.message;
-    out["state"] = {{"waiting", state}};
+    out["state"] = over ? lost_container() : waiting_state(waiting != inputs.waiting.end() ? waiting->second : Waiting{initializing ? "PodInitializing" : "ContainerCreating", ""});
     for (const Json& old : items(member(previous, init ? "initContainerStatuses" : "containerStatuses")))
       if (text(member(old, "name")) == name) out["restartCount"] = number(member(old, "restartCount"));
     if (const Json mounts = volume_mounts(container); !mounts.empty()) out["volumeMounts"] = mounts;
@@ -80,20 +99,15 @@ Json container_status(const Json& container, const ObservedPod& observed, const 
     out["started"] = true;
   } else if (now->state == State::kExited) {
     const Json end = terminated(*now, inputs, observed.runtime);
-    if (waiting != inputs.waiting.end()) {  // it is to run again, but not yet
-      Json state = {{"reason", waiting->second.reason}};
-      if (!waiting->second.message.empty()) state["message"] = waiting->second.message;
-      out["state"] = {{"waiting", state}};
+    if (waiting != inputs.waiting.end() && !over) {  // it is to run again, but not yet
+      out["state"] = waiting_state(waiting->second);
       out["lastState"] = {{"terminated", end}};
     } else {
       out["state"] = {{"terminated", end}};
       if (init) out["ready"] = now->exit_code == 0;
     }
   } else {
-    const Waiting why = waiting != inputs.waiting.end() ? waiting->second : Waiting{"ContainerCreating", ""};
-    Json state = {{"reason", why.reason}};
-    if (!why.message.empty()) state["message"] = why.message;
-    out["state"] = {{"waiting", state}};
+    out["state"] = waiting_state(waiting != inputs.waiting.end() ? waiting->second : Waiting{"ContainerCreating", ""});
   }
   if (const Json mounts = volume_mounts(container); !mounts.empty()) out["volumeMounts"] = mounts;
   return out;
@@ -136,6 +150,15 @@ std::string phase_of(const Json& pod, const Json& statuses, const Json& init_sta
   return "Pending";
 }
 
+// A deleted pod ends as what its containers ended as, whatever its restart policy.
+std::string ended_phase(const Json& statuses) {
+  const bool good = !statuses.empty() && std::all_of(statuses.begin(), statuses.end(), [](const Json& status) {
+    const Json& end = member(member(status, "state"), "terminated");
+    return !end.is_null() && number(member(end, "exitCode")) == 0;
+  });
+  return good ? "Succeeded" : "Failed";
+}
+
 class Conditions {
  public:
   Conditions(const Json& previous, std::int64_t now) : previous_(items(member(previous, "conditions"))), now_(base::rfc3339(now)) {}
@@ -155,7 +178,7 @@ class Conditions {
   void keep_others() {
     for (const Json& old : previous_) {
       const std::string type = text(member(old, "type"));
-      if (std::none_of(list_.begin(), list_.end(), [&](const Json& mine) { return mine["type"] == type; })) list_.push_back(old);
+      if (!type.empty() && std::none_of(list_.begin(), list_.end(), [&](const Json& mine) { return member(mine, "type") == type; })) list_.push_back(old);
     }
   }
   Json take() { return std::move(list_); }
@@ -165,6 +188,16 @@ class Conditions {
   std::string now_;
   Json list_ = Json::array();
 };
+
+// The first readiness gate whose condition is not True; "" = none.
+std::string closed_gate(const Json& pod, const Json& previous) {
+  for (const Json& gate : items(member(spec(pod), "readinessGates"))) {
+    const std::string type = text(member(gate, "conditionType"));
+    const Json& conditions = items(member(previous, "conditions"));
+    if (std::none_of(conditions.begin(), conditions.end(), [&](const Json& one) { return text(member(one, "type")) == type && text(member(one, "status")) == "True"; })) return type;
+  }
+  return "";
+}
 
 std::string unready_text(const std::vector<std::string>& names) {
   std::string text = "containers with unready status: [";
@@ -202,20 +235,20 @@ Json pod_status(const Json& pod, const ObservedPod& observed, const StatusInputs
   Json out = previous.is_object() ? previous : Json::object();
   for (const char* ours : {"reason", "message", "podIP", "podIPs", "hostIP", "hostIPs", "initContainerStatuses", "containerStatuses"}) out.erase(ours);
 
+  const ObservedSandbox* sandbox = observed.sandbox();
+  const bool deleting = member(pod, "metadata", "deletionTimestamp").is_string();
+  const PodView view{observed, inputs, previous, !items(member(spec(pod), "initContainers")).empty(),
+                     deleting && !observed.any_running() && (sandbox == nullptr || !sandbox->ready)};
   Json init_statuses = Json::array();
-  for (const Json& container : items(member(spec(pod), "initContainers"))) init_statuses.push_back(container_status(container, observed, inputs, previous, true));
-  Json seen = out;
-  if (!init_statuses.empty()) seen["initContainerStatuses"] = init_statuses;
-  seen["containerStatuses"] = member(previous, "containerStatuses");
+  for (const Json& container : items(member(spec(pod), "initContainers"))) init_statuses.push_back(container_status(container, view, true));
   const bool initialized = std::all_of(init_statuses.begin(), init_statuses.end(), [](const Json& status) {
     const Json& end = member(member(status, "state"), "terminated");
     return !end.is_null() && number(member(end, "exitCode")) == 0;
   });
   Json statuses = Json::array();
-  if (initialized) seen.erase("initContainerStatuses");
-  for (const Json& container : items(member(spec(pod), "containers"))) statuses.push_back(container_status(container, observed, inputs, seen, false));
+  for (const Json& container : items(member(spec(pod), "containers"))) statuses.push_back(container_status(container, view, false));
 
-  std::string phase = phase_of(pod, statuses, init_statuses);
+  std::string phase = view.over ? ended_phase(statuses) : phase_of(pod, statuses, init_statuses);
   // A pod that ended does not come back to life.
   if (const std::string before = text(member(previous, "phase")); (before == "Succeeded" || before == "Failed") && !observed.any_running()) phase = before;
   if (!inputs.failure_reason.empty()) {
@@ -224,18 +257,22 @@ Json pod_status(const Json& pod, const ObservedPod& observed, const StatusInputs
     out["message"] = inputs.failure_message;
   }
   out["phase"] = phase;
-  if (!inputs.host_ip.empty()) {
-    out["hostIP"] = inputs.host_ip;
-    out["hostIPs"] = Json::array({{{"ip", inputs.host_ip}}});
+  // Before the first link after a restart the node's address is not known: what the cloud knows stays.
+  const std::string host_ip = inputs.host_ip.empty() ? text(member(previous, "hostIP")) : inputs.host_ip;
+  if (!host_ip.empty()) {
+    out["hostIP"] = host_ip;
+    out["hostIPs"] = Json::array({{{"ip", host_ip}}});
   }
   const bool host_network = flag(member(spec(pod), "hostNetwork"));
-  const ObservedSandbox* sandbox = observed.sandbox();
   std::vector<std::string> ips;
-  if (host_network && !inputs.host_ip.empty()) {
-    ips.push_back(inputs.host_ip);
+  if (host_network && !host_ip.empty()) {
+    ips.push_back(host_ip);
   } else if (sandbox != nullptr && sandbox->ready) {
     ips = sandbox->ips;
   }
+  // A pod that has ended keeps the address it had, as kubelet's does.
+  if (ips.empty())
+    for (const Json& ip : items(member(previous, "podIPs"))) ips.push_back(text(member(ip, "ip")));
   if (!ips.empty()) {
     out["podIP"] = ips.front();
     out["podIPs"] = Json::array();
@@ -270,7 +307,12 @@ Json pod_status(const Json& pod, const ObservedPod& observed, const StatusInputs
     const bool ready = unready.empty() && !over;
     const std::string reason = ready ? "" : over ? "PodFailed" : "ContainersNotReady";
     const std::string message = ready || over ? "" : unready_text(unready);
-    conditions.add("Ready", ready, reason, message);
+    const std::string gate = ready ? closed_gate(pod, previous) : "";
+    if (gate.empty()) {
+      conditions.add("Ready", ready, reason, message);
+    } else {
+      conditions.add("Ready", false, "ReadinessGatesNotReady", fmt::format("corresponding condition of pod readiness gate \"{}\" is not True.", gate));
+    }
     conditions.add("ContainersReady", ready, reason, message);
   }
   conditions.add("PodScheduled", true);

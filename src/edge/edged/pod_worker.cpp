@@ -1,11 +1,6 @@
 #include "edge/edged/pod_worker.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
-#include <filesystem>
 
 #include "base/json.h"
 #include "base/text.h"
@@ -64,20 +59,6 @@ PullAuth pull_auth(const Json& pod, const std::string& image, const PodInputs& i
 }
 
 std::string joined(const std::string& folder, const std::string& name) { return folder + "/" + name; }
-
-// A subPath's real place, which must lie inside its volume; a folder is made where nothing is. Blocking.
-Result<std::string> sub_path(const std::string& volume, const std::string& sub) {
-  const auto parts = base::split(sub, '/');
-  if (sub.starts_with('/') || std::find(parts.begin(), parts.end(), "..") != parts.end()) return base::error(Errc::kInvalidArgument, "subPath \"{}\" must be relative and without ..", sub.substr(0, 80));
-  const std::string path = volume + "/" + sub;
-  struct stat facts{};
-  if (::stat(path.c_str(), &facts) != 0)
-    if (Result<void> made = make_folder(path); !made) return std::move(made).error();
-  char real[PATH_MAX], root[PATH_MAX];
-  if (::realpath(path.c_str(), real) == nullptr || ::realpath(volume.c_str(), root) == nullptr) return base::error(Errc::kIo, "{}: cannot be resolved", path);
-  if (!std::string_view(real).starts_with(root)) return base::error(Errc::kPermissionDenied, "subPath \"{}\" leads out of its volume", sub.substr(0, 80));
-  return std::string(real);
-}
 
 }  // namespace
 
@@ -344,7 +325,7 @@ bool PodWorker::start_one(const Actions& actions) {
     if (at > now_ms()) {
       if (at == backoff.allowed_at()) {
         wait_for(name, "CrashLoopBackOff",
-                 fmt::format("back-off {}s restarting failed container={} pod={}_{}({})", backoff.delay_ms() / 2000 > 0 ? backoff.delay_ms() / 2000 : 10, name, pod_name(pod_), pod_namespace(pod_), pod_uid(pod_)));
+                 fmt::format("back-off {} restarting failed container={} pod={}_{}({})", go_duration(backoff.wait_ms()), name, pod_name(pod_), pod_namespace(pod_), pod_uid(pod_)));
       } else {
         wait_for(name, "ImagePullBackOff", fmt::format("Back-off pulling image \"{}\"", text(member(*wanted, "image"))));
       }
@@ -446,6 +427,7 @@ void PodWorker::create_and_start(const Json& container, int restart_count) {
     if (Result<void> made = make_folder(work->log_folder); !made) return fail(std::move(made).error());
     if (Result<void> made = make_folder(work->termination_file.substr(0, work->termination_file.rfind('/'))); !made) return fail(std::move(made).error());
     if (Result<void> made = write_file(work->termination_file, "", 0666); !made) return fail(std::move(made).error());
+    int index = 0;
     for (const Json& mount : items(member(work->container, "volumeMounts"))) {
       const std::string volume_name = text(member(mount, "name"));
       std::string path;
@@ -453,10 +435,11 @@ void PodWorker::create_and_start(const Json& container, int restart_count) {
         if (text(member(volume, "name")) == volume_name) path = volume_path(work->root, work->pod, volume);
       if (path.empty()) return fail(base::error(Errc::kInvalidArgument, "volumeMounts: no volume \"{}\"", volume_name));
       if (const std::string sub = text(member(mount, "subPath")); !sub.empty()) {
-        auto inside = sub_path(path, sub);
-        if (!inside) return fail(std::move(inside).error());
-        path = std::move(*inside);
+        std::string bound = fmt::format("{}/volume-subpaths/{}/{}/{}", work->folder, volume_name, text(member(work->container, "name")), index);
+        if (Result<void> done = bind_sub_path(path, sub, bound); !done) return fail(std::move(done).error());
+        path = std::move(bound);
       }
+      ++index;
       const std::string propagation = text(member(mount, "mountPropagation"));
       work->mounts.push_back({text(member(mount, "mountPath")), path, flag(member(mount, "readOnly")), propagation == "Bidirectional" ? 2 : propagation == "HostToContainer" ? 1 : 0});
     }

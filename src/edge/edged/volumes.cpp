@@ -1,8 +1,10 @@
 #include "edge/edged/volumes.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -53,11 +55,8 @@ bool same_content(const std::string& folder, const std::vector<VolumeFile>& file
   });
 }
 
-// Kubernetes' atomic writer: a new timestamped folder, then one rename of ..data, then the old folder goes. A container
-// sees all of the old or all of the new.
-Result<void> write_atomically(const std::string& folder, const std::vector<VolumeFile>& files) {
-  if (Result<void> made = make_folder(folder); !made) return made;
-  if (same_content(folder, files)) return {};
+// Writes `files` into a new folder beside ..data and makes ..data name it, in one rename.
+Result<void> swap_data(const std::string& folder, const std::vector<VolumeFile>& files) {
   const std::string stamp = ".." + base::random_hex(8);
   const std::string fresh = folder + "/" + stamp;
   if (Result<void> made = make_folder(fresh); !made) return made;
@@ -66,28 +65,55 @@ Result<void> write_atomically(const std::string& folder, const std::vector<Volum
     if (Result<void> made = make_folder(path.substr(0, path.rfind('/'))); !made) return made;
     if (Result<void> written = write_file(path, file.content, file.mode); !written) return written;
   }
-  char old[4096] = {};
-  const ssize_t size = ::readlink((folder + "/" + kData).c_str(), old, sizeof old - 1);
   const std::string next = folder + "/..data_tmp";
   ::unlink(next.c_str());
   if (::symlink(stamp.c_str(), next.c_str()) != 0) return failed(next, errno);
   if (::rename(next.c_str(), (folder + "/" + kData).c_str()) != 0) return failed(folder + "/" + kData, errno);
-  // The visible names point through ..data; those whose first part is gone go.
-  std::set<std::string> wanted;
+  return {};
+}
+
+// Kubernetes' atomic writer: a container sees all of the old or all of the new. What a kill left half-done goes too.
+Result<void> write_atomically(const std::string& folder, const std::vector<VolumeFile>& files) {
+  if (Result<void> made = make_folder(folder); !made) return made;
+  if (!same_content(folder, files))
+    if (Result<void> swapped = swap_data(folder, files); !swapped) return swapped;
+  // The visible names point through ..data.
+  std::set<std::string> wanted = {kData};
   for (const VolumeFile& file : files) wanted.insert(file.path.substr(0, file.path.find('/')));
+  std::error_code wrong;
   for (const std::string& name : wanted) {
     const std::string link = folder + "/" + name;
-    struct stat facts{};
-    if (::lstat(link.c_str(), &facts) == 0) continue;
+    if (fs::symlink_status(link, wrong).type() != fs::file_type::not_found) continue;
     if (::symlink((std::string(kData) + "/" + name).c_str(), link.c_str()) != 0) return failed(link, errno);
   }
-  std::error_code wrong;
-  for (fs::directory_iterator at(folder, wrong), end; !wrong && at != end; at.increment(wrong)) {
-    const std::string name = at->path().filename().string();
-    if (!name.starts_with("..") && !wanted.contains(name)) ::unlink(at->path().c_str());
-  }
-  if (size > 0) remove_tree(folder + "/" + std::string(old, static_cast<std::size_t>(size)));
+  wanted.insert(fs::read_symlink(folder + "/" + kData, wrong).string());
+  std::vector<std::string> stale;
+  for (fs::directory_iterator at(folder, wrong), end; !wrong && at != end; at.increment(wrong))
+    if (!wanted.contains(at->path().filename().string())) stale.push_back(at->path().string());
+  for (const std::string& path : stale) remove_tree(path);
   return {};
+}
+
+struct Fd {
+  int fd = -1;
+  explicit Fd(int number) : fd(number) {}
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd() {
+    const int kept = errno;
+    if (fd >= 0) ::close(fd);
+    errno = kept;
+  }
+};
+
+// Mount points below `folder`, the innermost first.
+std::vector<std::string> mounts_below(const std::string& folder) {
+  std::vector<std::string> mounts;
+  std::ifstream table("/proc/self/mounts");
+  for (std::string device, place, rest; table >> device >> place && std::getline(table, rest);)
+    if (place.starts_with(folder + "/")) mounts.push_back(place);
+  std::sort(mounts.rbegin(), mounts.rend());
+  return mounts;
 }
 
 bool is_tmpfs(const std::string& path) {
@@ -154,16 +180,54 @@ Result<void> prepare_volumes(const std::string& root, const Json& pod, const Pod
   return first;
 }
 
+Result<void> bind_sub_path(const std::string& volume, const std::string& sub, const std::string& target) {
+  const Fd root{::open(volume.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  if (root.fd < 0) return failed(volume, errno);
+  // The kernel itself keeps the walk below `root`, whatever a container does to the links meanwhile.
+  const auto beneath = [&](const std::string& path) {
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    return Fd{static_cast<int>(::syscall(SYS_openat2, root.fd, path.c_str(), &how, sizeof how))};
+  };
+  const auto refused = [&](int number) {
+    if (number == EXDEV) return base::error(Errc::kPermissionDenied, "subPath \"{}\" leads out of its volume", sub.substr(0, 80));
+    return failed("subPath \"" + sub.substr(0, 80) + "\"", number);
+  };
+  struct stat facts{};
+  ::fstat(root.fd, &facts);
+  std::string made = ".";
+  for (const std::string& part : base::split(sub, '/')) {
+    const std::string next = made + "/" + part;
+    if (beneath(next).fd < 0) {
+      if (errno != ENOENT) return refused(errno);
+      const Fd parent = beneath(made);
+      if (parent.fd < 0 || ::mkdirat(parent.fd, part.c_str(), facts.st_mode & 0777) != 0) return refused(errno);
+    }
+    made = next;
+  }
+  if (sub.empty() || sub.front() == '/') return base::error(Errc::kInvalidArgument, "subPath \"{}\" must be relative", sub.substr(0, 80));
+  const Fd found = beneath(made);
+  if (found.fd < 0) return refused(errno);
+  if (::fstat(found.fd, &facts) != 0) return refused(errno);
+
+  while (::umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {}   // of the container's former start
+  ::unlink(target.c_str());
+  ::rmdir(target.c_str());
+  if (Result<void> parent = make_folder(target.substr(0, target.rfind('/'))); !parent) return parent;
+  if (Result<void> place = S_ISDIR(facts.st_mode) ? make_folder(target) : write_file(target, "", 0644); !place) return place;
+  const std::string source = fmt::format("/proc/self/fd/{}", found.fd);
+  if (::mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) != 0) return failed("binding " + target, errno);
+  return {};
+}
+
 Result<void> remove_volumes(const std::string& root, const std::string& uid) {
-  if (uid.empty() || uid.find('/') != std::string::npos) return base::error(Errc::kInvalidArgument, "bad pod uid");
+  if (uid.empty() || uid.front() == '.' || uid.find('/') != std::string::npos) return base::error(Errc::kInvalidArgument, "bad pod uid");
   const std::string folder = pod_folder(root, uid);
-  std::vector<std::string> mounts;
-  std::ifstream table("/proc/self/mounts");
-  for (std::string device, place, rest; table >> device >> place && std::getline(table, rest);)
-    if (place.starts_with(folder + "/")) mounts.push_back(place);
-  std::sort(mounts.rbegin(), mounts.rend());
-  for (const std::string& place : mounts)
-    if (::umount2(place.c_str(), 0) != 0 && ::umount2(place.c_str(), MNT_DETACH) != 0) return failed("unmounting " + place, errno);
+  for (const std::string& place : mounts_below(folder))
+    if (::umount2(place.c_str(), UMOUNT_NOFOLLOW) != 0 && ::umount2(place.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return failed("unmounting " + place, errno);
+  // Removing through a mount would remove what is the host's.
+  if (const auto left = mounts_below(folder); !left.empty()) return base::error(Errc::kIo, "{} is still mounted", left.front());
   std::error_code wrong;
   fs::remove_all(folder, wrong);
   if (wrong) return base::error(Errc::kIo, "removing {}: {}", folder, wrong.message());
@@ -181,7 +245,7 @@ Result<void> make_folder(const std::string& path, int mode) {
   std::error_code wrong;
   const bool made = fs::create_directories(path, wrong);
   if (wrong) return base::error(Errc::kIo, "{}: {}", path, wrong.message());
-  if (made && mode != 0755) ::chmod(path.c_str(), static_cast<mode_t>(mode));
+  if (made) ::chmod(path.c_str(), static_cast<mode_t>(mode));   // whatever the umask
   return {};
 }
 

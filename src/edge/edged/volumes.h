@@ -20,6 +20,11 @@ std::string volume_path(const std::string& root, const Json& pod, const Json& vo
 // All volumes are tried; the first error is given back.
 Result<void> prepare_volumes(const std::string& root, const Json& pod, const PodInputs& inputs, const PodFacts& facts);
 
+// Binds `sub` of `volume` at `target` (made as a folder or a file): a container then mounts `target`, which no later change
+// of a link in the volume can turn into another place. A folder is made where nothing is. kPermissionDenied: it leads out
+// of the volume.
+Result<void> bind_sub_path(const std::string& volume, const std::string& sub, const std::string& target);
+
 // Unmounts and removes all of the pod's folders.
 Result<void> remove_volumes(const std::string& root, const std::string& uid);
 // Uids of the pods that have folders.
