@@ -2,7 +2,8 @@
 # The main job on one machine, no Kubernetes needed: a cloud, an edge, a real pod, a real device twin.
 #   ./examples/quickstart.sh          runs the whole job, checks each step with someone else's tool, cleans up
 #   ./examples/quickstart.sh --keep   leaves everything running and says what to try next
-# For tests: KUBEEDGE_BUILD=DIR uses that build; BREAK=mosquitto|containerd|edgecore makes that part fail on purpose.
+# For tests: KUBEEDGE_BUILD=DIR uses that build; BREAK=mosquitto|containerd|edgecore makes that part fail on purpose;
+# BACKEND=FILE is sourced and may replace the functions marked "backend" (tests/interop runs the job on a real kube-apiserver).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 keep=no
@@ -53,18 +54,23 @@ log=$lab/mosquitto.log
 if [ "${BREAK:-}" = mosquitto ]; then say "(mosquitto is broken on purpose)"; else lab_mosquitto "$mqtt" || fail "mosquitto"; fi
 log=$lab/containerd.log
 if [ "${BREAK:-}" = containerd ]; then say "(containerd is broken on purpose)"; else lab_containerd || fail "containerd"; fi
-export KUBECONFIG=$lab/cloud/admin.kubeconfig
 
-cloud_up() {
+backend_up() { export KUBECONFIG=$lab/cloud/admin.kubeconfig; }  # backend: what the cloud stands on
+cloud_up() {                                                     # backend
   lab_run cloudcore "$build/daemons/cloudcore/cloudcore" --standalone --data-dir "$lab/cloud" --api-port "$api" --hub-port "$hub" --join-port "$join" &&
     lab_wait 20 "the API answers" kubectl get --raw /readyz
 }
+cloud_token() { cat "$lab/cloud/join.token"; }                   # backend
+pod_binding() { :; }                                             # backend: a line of the pod's spec where nobody binds pods
+last_steps() { :; }                                              # backend
+[ -z "${BACKEND:-}" ] || . "$BACKEND"
 edge_up() {
   local binary=$build/daemons/edgecore/edgecore
   [ "${BREAK:-}" = edgecore ] && binary=/bin/false
-  lab_run edgecore "$binary" --cloud 127.0.0.1 --hub-port "$hub" --join-port "$join" --token "$(cat "$lab/cloud/join.token")" --node-name edge1 \
+  lab_run edgecore "$binary" --cloud 127.0.0.1 --hub-port "$hub" --join-port "$join" --token "$(cloud_token)" --node-name edge1 \
     --data-dir "$lab/edge" --root-dir "$lab/kubelet" --pod-logs "$lab/pod-logs" --containerd "$lab/containerd.sock" --mqtt "tcp://127.0.0.1:$mqtt"
 }
+backend_up || fail "what the cloud stands on"
 log=$lab/cloudcore.log
 cloud_up || fail "cloudcore does not answer"
 log=$lab/edgecore.log
@@ -76,7 +82,7 @@ kubectl wait --for=condition=Ready node/edge1 --timeout=30s >/dev/null || fail "
 kubectl get nodes | sed 's/^/   /'
 
 step "a pod with a ConfigMap volume runs, and its log is there" "$lab/edgecore.log"
-kubectl apply -f - <<'YAML' | sed 's/^/   /' || fail "kubectl apply"
+kubectl apply -f - <<YAML | sed 's/^/   /' || fail "kubectl apply"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: greeting}
@@ -87,6 +93,7 @@ kind: Pod
 metadata: {name: hello}
 spec:
   hostNetwork: true
+  $(pod_binding)
   terminationGracePeriodSeconds: 2
   containers:
   - name: hello
@@ -177,6 +184,8 @@ lab_wait 90 "the changed ConfigMap in the pod's volume" in_volume || fail "the v
 say "the running pod's volume follows its ConfigMap"
 [ "$(kubectl get pod hello -o 'jsonpath={.status.containerStatuses[0].restartCount}')" = 0 ] || fail "the pod was restarted"
 kubectl get pods,devices | sed 's/^/   /'
+
+last_steps
 
 if [ "$keep" = yes ]; then
   cat <<TEXT

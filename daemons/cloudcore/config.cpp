@@ -16,20 +16,24 @@ Keys keys(Config& c) {
     {"kind", {Kind::kText, {}}},
     {"commonConfig", {Kind::kAny, {}}},
     {"featureGates", {Kind::kAny, {}}},
-    {"kubeAPIConfig.kubeConfig", {Kind::kText, [&c](const YAML::Node& n) { c.kubeconfig = n.as<std::string>(""); }}},
     {"modules.cloudHub.advertiseAddress", {Kind::kTexts, [&c](const YAML::Node& n) { c.advertise_addresses = n.as<std::vector<std::string>>(std::vector<std::string>()); }}},
     {"modules.cloudHub.dnsNames", {Kind::kTexts, [&c](const YAML::Node& n) { c.dns_names = n.as<std::vector<std::string>>(std::vector<std::string>()); }}},
     {"modules.cloudHub.nodeLimit", {Kind::kNumber, [&c](const YAML::Node& n) { c.node_limit = n.as<std::int64_t>(c.node_limit); }}},
     {"modules.cloudHub.keepaliveInterval", {Kind::kNumber, [&c](const YAML::Node& n) { c.keepalive_s = n.as<std::int64_t>(c.keepalive_s); }}},
     {"modules.cloudHub.edgeCertSigningDuration", {Kind::kNumber, [&c](const YAML::Node& n) { c.edge_certificate_days = n.as<std::int64_t>(c.edge_certificate_days); }}},
+    {"modules.cloudHub.tokenRefreshDuration", {Kind::kNumber, [&c](const YAML::Node& n) { c.token_refresh_h = n.as<std::int64_t>(c.token_refresh_h); }}},
     {"modules.cloudHub.websocket.address", {Kind::kText, [&c](const YAML::Node& n) { c.hub_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.websocket.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.hub_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
     {"modules.cloudHub.https.address", {Kind::kText, [&c](const YAML::Node& n) { c.join_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.https.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.join_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}}};
-  for (const char* text : {"kubeAPIConfig.master", "kubeAPIConfig.contentType", "modules.cloudHub.tlsCAFile", "modules.cloudHub.tlsCAKeyFile",
-                         "modules.cloudHub.tlsCertFile", "modules.cloudHub.tlsPrivateKeyFile"})
-    all[text] = {Kind::kText, {}};
-  for (const char* number : {"kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout", "modules.cloudHub.tokenRefreshDuration",
+  const std::pair<const char*, std::string*> texts[] = {{"kubeAPIConfig.kubeConfig", &c.kubeconfig},          {"kubeAPIConfig.master", &c.master},
+                                                        {"modules.cloudHub.tlsCAFile", &c.ca_file},           {"modules.cloudHub.tlsCAKeyFile", &c.ca_key_file},
+                                                        {"modules.cloudHub.tlsCertFile", &c.server_file},     {"modules.cloudHub.tlsPrivateKeyFile", &c.server_key_file}};
+  for (const auto& [key, value] : texts)
+    all[key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
+  // JSON is spoken and the API server's own flow control honoured (429), whatever these say.
+  all["kubeAPIConfig.contentType"] = {Kind::kText, {}};
+  for (const char* number : {"kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
                            "modules.edgeController.nodeUpdateFrequency"})
     all[number] = {Kind::kNumber, {}};
   for (const char* flag : {"modules.cloudHub.enable", "modules.cloudHub.websocket.enable", "modules.cloudHub.https.enable", "modules.edgeController.enable",

@@ -10,12 +10,14 @@
 namespace cloudcore {
 
 struct Config {
-  std::string kubeconfig;                       // kubeAPIConfig.kubeConfig
+  std::string kubeconfig, master;               // kubeAPIConfig; both empty = the pod's own service account
+  std::string ca_file = "/etc/kubeedge/ca/rootCA.crt", ca_key_file = "/etc/kubeedge/ca/rootCA.key";          // used if they are there
+  std::string server_file = "/etc/kubeedge/certs/server.crt", server_key_file = "/etc/kubeedge/certs/server.key";
   std::vector<std::string> advertise_addresses; // modules.cloudHub.advertiseAddress
   std::vector<std::string> dns_names;
   std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
   std::uint16_t hub_port = 10000, join_port = 10002;
-  std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365;
+  std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365, token_refresh_h = 12;
 };
 
 // Overlays the file. Unknown keys are put into `warnings` ("FILE:LINE: unknown key K (did you mean M?)"),

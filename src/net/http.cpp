@@ -478,6 +478,13 @@ std::string request_text(const HttpRequest& request, const Endpoint& endpoint, b
   return text;
 }
 
+// A kept-alive connection between two requests: its read is under way and goes to whoever holds it.
+struct IdleConnection {
+  std::uint64_t id = 0;
+  std::unique_ptr<Stream> stream;
+  std::shared_ptr<Stream::ReadHandler> on_read = std::make_shared<Stream::ReadHandler>();
+};
+
 // One exchange on one stream. Owned by whoever started it; the stream comes back for reuse where it may.
 class Exchange final : public std::enable_shared_from_this<Exchange> {
  public:
@@ -491,7 +498,8 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
   bool keep = false;
   bool streaming = false;
 
-  void start(HttpRequest request, std::unique_ptr<Stream> stream, Done done) {
+  // `idle`: a kept connection to use, its read under way.
+  void start(HttpRequest request, std::unique_ptr<IdleConnection> idle, Done done) {
     request_ = std::move(request);
     done_ = std::move(done);
     parser_.head_request = request_.method == "HEAD";
@@ -500,12 +508,11 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
       if (done_ && on_data) on_data(data);
     };
     if (!streaming) arm();
-    if (stream) {
-      reused_ = true;
-      send(std::move(stream));
-    } else {
-      connect();
-    }
+    if (!idle) return connect();
+    reused_ = true;
+    stream_ = std::move(idle->stream);
+    *idle->on_read = read_handler();
+    write_request();
   }
 
   // May come from inside on_head or on_data: they are left in place and not called again.
@@ -536,17 +543,23 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
 
   void send(std::unique_ptr<Stream> stream) {
     stream_ = std::move(stream);
-    stream_->write(Bytes(request_text(request_, endpoint_, keep)), [](const Result<void>&) {});  // a failure shows in the read too
+    write_request();
     read();
   }
 
-  void read() {
-    stream_->read([weak = weak_from_this()](Result<Bytes> data) {
+  void write_request() {
+    stream_->write(Bytes(request_text(request_, endpoint_, keep)), [](const Result<void>&) {});  // a failure shows in the read too
+  }
+
+  Stream::ReadHandler read_handler() {
+    return [weak = weak_from_this()](Result<Bytes> data) {
       const auto self = weak.lock();
       if (!self || !self->done_) return;
       self->on_read(std::move(data));
-    });
+    };
   }
+
+  void read() { stream_->read(read_handler()); }
 
   void on_read(Result<Bytes> data) {
     const bool ended = !data || data->empty();
@@ -628,7 +641,7 @@ class Call final : public HttpCall {
 class PooledClient final : public HttpClient {
  public:
   PooledClient(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options, std::size_t max_connections)
-      : state_(std::make_shared<State>(State{runtime, std::move(endpoint), std::move(options), max_connections, {}, {}, {}})) {}
+      : state_(std::make_shared<State>(State{runtime, std::move(endpoint), std::move(options), max_connections, {}, {}, {}, 0})) {}
   ~PooledClient() override {
     for (const auto& exchange : state_->running) exchange->cancel();
     state_->running.clear();
@@ -637,7 +650,13 @@ class PooledClient final : public HttpClient {
   }
 
   void fetch(HttpRequest request, unique_function<void(Result<HttpResponse>)> done) override {
-    state_->waiting.push_back({std::move(request), std::move(done)});
+    if (state_->waiting.size() >= kMaxWaiting) {
+      runtime::post(state_->runtime, [done = std::move(done), endpoint = state_->endpoint]() mutable {
+        done(base::error(Errc::kLimitExceeded, "{}:{} is slow: {} requests wait for it already", endpoint.host, endpoint.port, kMaxWaiting));
+      });
+      return;
+    }
+    state_->waiting.push_back({std::move(request), std::move(done), state_->runtime.clock().steady()});
     pump(state_);
   }
 
@@ -661,6 +680,7 @@ class PooledClient final : public HttpClient {
   struct Waiting {
     HttpRequest request;
     unique_function<void(Result<HttpResponse>)> done;
+    Milliseconds since;
   };
   struct State {
     Runtime runtime;
@@ -668,17 +688,39 @@ class PooledClient final : public HttpClient {
     HttpClientOptions options;
     std::size_t max_connections;
     std::deque<Waiting> waiting;
-    std::vector<std::unique_ptr<Stream>> idle;
+    std::vector<std::unique_ptr<IdleConnection>> idle;
     std::list<std::shared_ptr<Exchange>> running;
+    std::uint64_t connections;   // numbers idle ones
   };
+
+  // An idle connection is listened to: one that the server closes is forgotten before a request is lost on it.
+  static void keep_idle(const std::shared_ptr<State>& state, std::unique_ptr<Stream> open) {
+    auto idle = std::make_unique<IdleConnection>();
+    idle->id = ++state->connections;
+    idle->stream = std::move(open);
+    *idle->on_read = [weak = std::weak_ptr(state), id = idle->id](const Result<Bytes>&) {
+      const auto alive = weak.lock();
+      if (alive) std::erase_if(alive->idle, [id](const auto& one) { return one->id == id; });
+    };
+    idle->stream->read([on_read = idle->on_read](Result<Bytes> data) {
+      auto call = std::move(*on_read);
+      call(std::move(data));
+    });
+    state->idle.push_back(std::move(idle));
+  }
 
   static void pump(const std::shared_ptr<State>& state) {
     while (!state->waiting.empty() && state->running.size() < state->max_connections) {
       Waiting next = std::move(state->waiting.front());
       state->waiting.pop_front();
-      std::unique_ptr<Stream> stream;
+      if (state->runtime.clock().steady() - next.since >= state->options.timeout) {
+        next.done(base::error(Errc::kTimeout, "{} {} at {}:{}: not sent within {} ms", next.request.method, next.request.target, state->endpoint.host,
+                              state->endpoint.port, state->options.timeout.count()));
+        continue;
+      }
+      std::unique_ptr<IdleConnection> idle;
       if (!state->idle.empty()) {
-        stream = std::move(state->idle.back());
+        idle = std::move(state->idle.back());
         state->idle.pop_back();
       }
       auto exchange = std::make_shared<Exchange>(state->runtime, state->endpoint, state->options);
@@ -686,9 +728,9 @@ class PooledClient final : public HttpClient {
       exchange->keep = true;
       std::weak_ptr<State> weak = state;
       exchange->give_back = [weak](std::unique_ptr<Stream> open) {
-        if (const auto alive = weak.lock()) alive->idle.push_back(std::move(open));
+        if (const auto alive = weak.lock()) keep_idle(alive, std::move(open));
       };
-      exchange->start(std::move(next.request), std::move(stream), [weak, place, done = std::move(next.done)](Result<HttpResponse> result) mutable {
+      exchange->start(std::move(next.request), std::move(idle), [weak, place, done = std::move(next.done)](Result<HttpResponse> result) mutable {
         const auto alive = weak.lock();
         if (!alive) return;
         alive->running.erase(place);

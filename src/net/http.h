@@ -85,9 +85,12 @@ class HttpCall {
 std::unique_ptr<HttpCall> http_fetch(const Runtime& runtime, Endpoint endpoint, HttpRequest request, HttpClientOptions options,
                                      unique_function<void(Result<HttpResponse>)> done);
 
-// A kept-alive connection to one server: requests are sent in turn on up to `max_connections` connections.
+// Kept-alive connections to one server: requests are sent in turn on up to `max_connections` of them. Past kMaxWaiting
+// waiting ones a request is refused (kLimitExceeded); one that waited for longer than `timeout` is not sent (kTimeout).
 class HttpClient {
  public:
+  static constexpr std::size_t kMaxWaiting = 10'000;
+
   static std::unique_ptr<HttpClient> create(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options,
                                             std::size_t max_connections = 4);
   virtual ~HttpClient() = default;

@@ -252,6 +252,13 @@ Result<KeyPair> new_ca(std::int64_t now_unix_s) {
   return ca;
 }
 
+bool covers(const Sans& have, const Sans& want) {
+  const auto all_in = [](const std::vector<std::string>& all, const std::vector<std::string>& some) {
+    return std::all_of(some.begin(), some.end(), [&](const std::string& one) { return std::find(all.begin(), all.end(), one) != all.end(); });
+  };
+  return all_in(have.ips, want.ips) && all_in(have.dns, want.dns);
+}
+
 Result<KeyPair> new_server_certificate(const KeyPair& ca, const Sans& sans, std::int64_t now_unix_s) {
   KeyPair pair{{}, new_key_sec1_der()};
   auto key = load_key(pair.key_sec1_der);
@@ -344,6 +351,14 @@ Result<void> verify_client_certificate(std::string_view ca_der, std::string_view
   return base::error(Errc::kUnauthenticated, "client certificate: {}", X509_verify_cert_error_string(X509_STORE_CTX_get_error(context.get())));
 }
 
+bool issued_by(std::string_view ca_der, std::string_view leaf_der) {
+  auto ca = load_certificate(ca_der, "CA");
+  auto leaf = load_certificate(leaf_der, "certificate");
+  const bool ours = ca && leaf && X509_verify(leaf->get(), X509_get0_pubkey(ca->get())) == 1;
+  ERR_clear_error();
+  return ours;
+}
+
 bool key_matches(std::string_view certificate_der, std::string_view key_sec1_der) {
   auto cert = load_certificate(certificate_der, "certificate");
   auto key = load_key(key_sec1_der);
@@ -370,6 +385,15 @@ Result<std::string> der_from_pem(std::string_view pem_text, std::string_view lab
   auto der = base::from_base64(body);
   if (!der || der->empty()) return base::error(Errc::kInvalidArgument, "PEM: the '{}' block is no base64", label);
   return std::move(*der);
+}
+
+Result<KeyPair> pair_from_pem(std::string_view certificate_pem, std::string_view key_pem) {
+  Result<std::string> certificate = der_from_pem(certificate_pem, "CERTIFICATE");
+  if (!certificate) return std::move(certificate).error();
+  Result<std::string> key = der_from_pem(key_pem, "EC PRIVATE KEY");
+  if (!key) return std::move(key).error();
+  if (!key_matches(*certificate, *key)) return Error{Errc::kInvalidArgument, "the key is not the certificate's"};
+  return KeyPair{std::move(*certificate), std::move(*key)};
 }
 
 std::string sha256_hex(std::string_view bytes) {

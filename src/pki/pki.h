@@ -17,6 +17,7 @@ struct KeyPair { std::string certificate_der; std::string key_sec1_der; };
 std::string new_key_sec1_der();
 Result<KeyPair> new_ca(std::int64_t now_unix_s);                                       // CN=KubeEdge, serial 1024
 struct Sans { std::vector<std::string> dns; std::vector<std::string> ips; };
+bool covers(const Sans& have, const Sans& want);                                        // every name and address wanted is there
 Result<KeyPair> new_server_certificate(const KeyPair& ca, const Sans& sans, std::int64_t now_unix_s);
 
 Result<std::string> new_csr_der(std::string_view key_sec1_der, std::string_view node);  // the stock edge's subject
@@ -38,10 +39,13 @@ struct CertificateInfo {
 };
 Result<CertificateInfo> parse_certificate(std::string_view der);
 Result<void> verify_client_certificate(std::string_view ca_der, std::string_view leaf_der, std::int64_t now_unix_s);
+bool issued_by(std::string_view ca_der, std::string_view leaf_der);   // the CA's signature alone: no dates, no purpose
 bool key_matches(std::string_view certificate_der, std::string_view key_sec1_der);
 
 std::string pem(std::string_view label, std::string_view der);
 Result<std::string> der_from_pem(std::string_view pem_text, std::string_view label);
+// PEM texts of a certificate and its key ("EC PRIVATE KEY"); a key of another certificate is an error.
+Result<KeyPair> pair_from_pem(std::string_view certificate_pem, std::string_view key_pem);
 std::string sha256_hex(std::string_view bytes);
 
 // Join token: hex(sha256(CA DER)) "." JWT HS256 over the CA's SEC1 key DER.

@@ -1,10 +1,5 @@
 #include "cloud/standalone/bootstrap.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,9 +8,14 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "net/addresses.h"
+#include "runtime/files.h"
 
 namespace kubeedge::cloud {
 namespace {
+
+using runtime::read_text_file;
+using runtime::write_secret_file;
 
 constexpr std::int64_t kAdminValidSeconds = 3650LL * 24 * 3600;
 constexpr const char* kKeyLabel = "EC PRIVATE KEY";
@@ -26,36 +26,11 @@ Result<void> make_directory(const std::string& path) {
   return {};
 }
 
-// Addresses that an edge or a kubectl may dial: all of the host's but link-local ones (they need a scope).
-void add_host_addresses(std::vector<std::string>& out) {
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return;
-  for (const ifaddrs* at = all; at != nullptr; at = at->ifa_next) {
-    if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_UP) == 0) continue;
-    char text[INET6_ADDRSTRLEN] = {};
-    if (at->ifa_addr->sa_family == AF_INET) {
-      ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(at->ifa_addr)->sin_addr, text, sizeof text);
-    } else if (at->ifa_addr->sa_family == AF_INET6) {
-      const auto* v6 = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr);
-      if (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr)) continue;
-      ::inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-    } else {
-      continue;
-    }
-    if (std::find(out.begin(), out.end(), text) == out.end()) out.emplace_back(text);
-  }
-  ::freeifaddrs(all);
-}
-
-bool is_ip(const std::string& text) {
-  unsigned char bytes[16];
-  return ::inet_pton(AF_INET, text.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, text.c_str(), bytes) == 1;
-}
-
 pki::Sans wanted_sans(const std::vector<std::string>& advertise, const std::vector<std::string>& dns_names) {
   pki::Sans sans;
-  for (const std::string& address : advertise) (is_ip(address) ? sans.ips : sans.dns).push_back(address);
-  add_host_addresses(sans.ips);
+  for (const std::string& address : advertise) (net::is_ip(address) ? sans.ips : sans.dns).push_back(address);
+  for (std::string& address : net::host_addresses())
+    if (std::find(sans.ips.begin(), sans.ips.end(), address) == sans.ips.end()) sans.ips.push_back(std::move(address));
   if (std::find(sans.ips.begin(), sans.ips.end(), "127.0.0.1") == sans.ips.end()) sans.ips.emplace_back("127.0.0.1");
   char host[256] = {};
   ::gethostname(host, sizeof host - 1);
@@ -66,21 +41,14 @@ pki::Sans wanted_sans(const std::vector<std::string>& advertise, const std::vect
   return sans;
 }
 
-bool covers(const std::vector<std::string>& have, const std::vector<std::string>& want) {
-  return std::all_of(want.begin(), want.end(), [&](const std::string& one) { return std::find(have.begin(), have.end(), one) != have.end(); });
-}
-
 Result<pki::KeyPair> read_pair(const std::string& certificate, const std::string& key) {
   Result<std::string> certificate_text = read_text_file(certificate);
   if (!certificate_text) return std::move(certificate_text).error();
   Result<std::string> key_text = read_text_file(key);
   if (!key_text) return std::move(key_text).error();
-  Result<std::string> certificate_der = pki::der_from_pem(*certificate_text, "CERTIFICATE");
-  if (!certificate_der) return certificate_der.error().in(certificate);
-  Result<std::string> key_der = pki::der_from_pem(*key_text, kKeyLabel);
-  if (!key_der) return key_der.error().in(key);
-  if (!pki::key_matches(*certificate_der, *key_der)) return base::error(Errc::kInvalidArgument, "{} is not the key of {}", key, certificate);
-  return pki::KeyPair{std::move(*certificate_der), std::move(*key_der)};
+  Result<pki::KeyPair> pair = pki::pair_from_pem(*certificate_text, *key_text);
+  if (!pair) return pair.error().in(certificate + ", " + key);
+  return pair;
 }
 
 Result<void> write_pair(const std::string& certificate, const std::string& key, const pki::KeyPair& pair) {
@@ -98,37 +66,6 @@ Result<std::string> load_or_create_key(const std::string& path) {
 }
 
 }  // namespace
-
-Result<std::string> read_text_file(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return base::error(errno == ENOENT ? Errc::kNotFound : Errc::kIo, "{}: {}", path, std::strerror(errno));
-  std::string text;
-  char buffer[16384];
-  ssize_t count = 0;
-  while ((count = ::read(fd, buffer, sizeof buffer)) > 0) text.append(buffer, static_cast<std::size_t>(count));
-  const int reason = errno;
-  ::close(fd);
-  if (count < 0) return base::error(Errc::kIo, "{}: {}", path, std::strerror(reason));
-  return text;
-}
-
-Result<void> write_secret_file(const std::string& path, std::string_view text) {
-  const std::string beside = path + ".new";
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return base::error(Errc::kIo, "{}: {}", beside, std::strerror(errno));
-  bool good = ::fchmod(fd, 0600) == 0;
-  while (good && !text.empty()) {
-    const ssize_t count = ::write(fd, text.data(), text.size());
-    good = count > 0;
-    if (good) text.remove_prefix(static_cast<std::size_t>(count));
-  }
-  good = good && ::fsync(fd) == 0;
-  const int reason = errno;
-  ::close(fd);
-  if (!good) return base::error(Errc::kIo, "{}: {}", beside, std::strerror(reason));
-  if (::rename(beside.c_str(), path.c_str()) != 0) return base::error(Errc::kIo, "{}: {}", path, std::strerror(errno));
-  return {};
-}
 
 Result<pki::KeyPair> load_ca(const std::string& data_dir) { return read_pair(data_dir + "/pki/ca.crt", data_dir + "/pki/ca.key"); }
 
@@ -153,7 +90,7 @@ Result<Credentials> load_or_create_credentials(const std::string& data_dir, cons
   bool keep = server.ok();
   if (keep) {
     const Result<pki::CertificateInfo> info = pki::parse_certificate(server->certificate_der);
-    keep = info && info->not_after > now_unix_s + 30 * 86400 && covers(info->sans.ips, sans.ips) && covers(info->sans.dns, sans.dns);
+    keep = info && info->not_after > now_unix_s + 30 * 86400 && pki::covers(info->sans, sans);
   }
   if (!keep) {
     server = pki::new_server_certificate(out.ca, sans, now_unix_s);

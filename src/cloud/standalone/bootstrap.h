@@ -31,8 +31,4 @@ Result<void> write_admin_kubeconfig(const std::string& data_dir, const Credentia
 // A new token, also written to D/join.token.
 Result<std::string> write_join_token(const std::string& data_dir, const pki::KeyPair& ca, std::int64_t now_unix_s);
 
-// A secret file: 0600, written beside, fsynced, renamed.
-Result<void> write_secret_file(const std::string& path, std::string_view text);
-Result<std::string> read_text_file(const std::string& path);
-
 }  // namespace kubeedge::cloud

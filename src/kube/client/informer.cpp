@@ -1,6 +1,7 @@
 #include "kube/client/informer.h"
 
 #include <algorithm>
+#include <random>
 
 #include "base/text.h"
 #include "kube/client/api_wire.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr Milliseconds kFirstBackoff{250};
 constexpr Milliseconds kLastBackoff{10'000};
+constexpr int kMaxFollows = 5;   // fruitless tries to go on where we were; then the list is read again
 
 struct Known {
   std::string ns, name, uid, version;
@@ -47,6 +49,9 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
   std::string version;                 // the newest revision that was told
   std::uint64_t lists = 0;
   Milliseconds backoff = kFirstBackoff;
+  int follows = 0;                     // watches in a row that ended with an error and told nothing
+  std::string last_error;
+  std::minstd_rand random{std::random_device{}()};
   bool stopped = false;
 
   void list() {
@@ -56,16 +61,33 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
       if (!self || self->stopped) return;
       if (!result) return self->retry(result.error());
       self->backoff = kFirstBackoff;
+      self->follows = 0;
+      self->last_error.clear();
       self->take(*result);
     });
   }
 
+  // The waits of a crowd are spread: between a half and the whole of the back-off, never shorter than the server asked for.
+  Milliseconds next_wait(const ApiError& error) {
+    const auto half = static_cast<std::uint64_t>(backoff.count() / 2);
+    const Milliseconds wait{static_cast<std::int64_t>(half + random() % (half + 1))};
+    backoff = std::min(backoff * 2, kLastBackoff);
+    return std::max(wait, error.retry_after);
+  }
+
   void retry(const ApiError& error) {
-    base::log(runtime.log(), LogLevel::kWarning, "informer", "{}: {}; listing again in {} ms", resource.plural, error.message, backoff.count());
-    timer.start(backoff, [weak = weak_from_this()] {
+    const Milliseconds wait = next_wait(error);
+    complain(error, "listing again", wait);
+    timer.start(wait, [weak = weak_from_this()] {
       if (const std::shared_ptr<Impl> self = weak.lock()) self->list();
     });
-    backoff = std::min(backoff * 2, kLastBackoff);
+  }
+
+  // A reason is logged when it changes: an outage of a night is one line for each resource.
+  void complain(const ApiError& error, const char* what, Milliseconds wait) {
+    if (error.message == last_error) return;
+    last_error = error.message;
+    base::log(runtime.log(), LogLevel::kWarning, "informer", "{}: {}; {} in {} ms", resource.plural, error.message, what, wait.count());
   }
 
   void take(ObjectList& result) {
@@ -129,6 +151,8 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
     const Known now = identify(event.object);
     if (!now.version.empty()) version = now.version;
     backoff = kFirstBackoff;
+    follows = 0;
+    last_error.clear();
     switch (event.type) {
       case WatchEventType::kBookmark: return;
       case WatchEventType::kDeleted:
@@ -140,13 +164,15 @@ struct Informer::Impl : std::enable_shared_from_this<Informer::Impl> {
   }
 
   void on_end(const ApiError& error) {
-    // The server ends watches in good order now and then: go on from where we are. Never from inside the old watch.
-    if (error.code == 200) {
-      return timer.start(kFirstBackoff, [weak = weak_from_this()] {
-        if (const std::shared_ptr<Impl> self = weak.lock(); self && !self->stopped) self->follow();
-      });
-    }
-    retry(error);
+    // The server ends watches in good order now and then, and a connection breaks: go on from where we are. Never from inside
+    // the old watch. Only a revision that the server no longer has (410), or a refusal, asks for the whole list.
+    const bool go_on = error.code == 200 || (transient(error) && ++follows <= kMaxFollows);
+    if (!go_on) return retry(error);
+    const Milliseconds wait = error.code == 200 ? kFirstBackoff : next_wait(error);
+    if (error.code != 200) complain(error, "watching again", wait);
+    timer.start(wait, [weak = weak_from_this()] {
+      if (const std::shared_ptr<Impl> self = weak.lock(); self && !self->stopped) self->follow();
+    });
   }
 };
 

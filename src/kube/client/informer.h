@@ -1,4 +1,5 @@
-// List then watch, for ever: re-lists on 410 or an error (250 ms doubling to 10 s), and says only what changed.
+// List then watch, for ever. A watch that breaks goes on from its last revision (waits of 250 ms doubling to 10 s, jittered);
+// after a 410, a refusal, or some fruitless tries the list is read again. Says only what changed.
 #pragma once
 
 #include <map>

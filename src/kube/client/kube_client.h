@@ -5,6 +5,7 @@
 #include <string>
 
 #include <kubeedge/bytes.h>
+#include <kubeedge/clock.h>
 #include <kubeedge/result.h>
 #include <kubeedge/unique_function.h>
 
@@ -22,7 +23,11 @@ struct ApiError {
   std::string reason;         // NotFound, AlreadyExists, Conflict, Forbidden, Invalid ...
   std::string message;
   Bytes status;               // the raw Status JSON ("" for transport errors)
+  Milliseconds retry_after{0};  // the server's Retry-After; 0 = it gave none
 };
+
+// Worth trying again as it is: no answer, or the server's own trouble. (A mutating request without an answer may have been done.)
+inline bool transient(const ApiError& error) { return error.code == 0 || error.code == 429 || error.code >= 500; }
 
 template <class T>
 class ApiResult {

@@ -1,41 +1,101 @@
 #include "kube/client/remote_client.h"
 
+#include <list>
+#include <random>
+
+#include "base/text.h"
 #include "kube/client/api_wire.h"
+#include "runtime/files.h"
 #include "runtime/timer.h"
 #include "wire/validated_json.h"
 
 namespace kubeedge::kube {
+namespace {
+
+// Retry-After in seconds; its date form is not used by an API server.
+Milliseconds retry_after(const net::Headers& headers) {
+  const auto seconds = base::to_int(net::header(headers, "Retry-After"));
+  if (!seconds || *seconds <= 0) return Milliseconds{0};
+  return std::min(Milliseconds{std::min<std::int64_t>(*seconds, 3600) * 1000}, RemoteKubeClient::kMaxRetryAfter);
+}
+
+}  // namespace
 
 struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::Impl> {
   Impl(const Runtime& r, RemoteOptions o) : runtime(r), options(std::move(o)) {
     net::HttpClientOptions http_options;
     http_options.dial.tls = options.tls;
     http_options.limits.max_body_bytes = kMaxListBody;
-    http = net::HttpClient::create(runtime, options.endpoint, std::move(http_options));
+    http = net::HttpClient::create(runtime, options.endpoint, std::move(http_options), options.max_connections);
   }
 
   Runtime runtime;
   RemoteOptions options;
   std::unique_ptr<net::HttpClient> http;
+  std::list<runtime::Timer> waits;     // of requests that the server put off
+  Milliseconds token_read{0};
+  std::minstd_rand random{std::random_device{}()};
 
-  net::HttpRequest request(std::string method, std::string target, Bytes body = {}, const char* type = "application/json") const {
+  // The projected token of a pod changes under us. A file of a few hundred bytes in memory: read on the loop.
+  void refresh_token(bool now) {
+    if (options.token_file.empty()) return;
+    const Milliseconds time = runtime.clock().steady();
+    if (!now && token_read != Milliseconds{0} && time - token_read < kTokenFileAge) return;
+    token_read = time;
+    Result<std::string> text = runtime::read_text_file(options.token_file);
+    if (!text) return base::log(runtime.log(), LogLevel::kWarning, "kube", "token: {}", text.error().message);
+    while (!text->empty() && (text->back() == '\n' || text->back() == '\r' || text->back() == ' ')) text->pop_back();
+    options.bearer_token = std::move(*text);
+  }
+
+  net::HttpRequest request(std::string method, const std::string& target, Bytes body = {}, const char* type = "application/json") const {
     net::HttpRequest out;
     out.method = std::move(method);
-    out.target = std::move(target);
+    out.target = options.path_prefix + target;
     out.headers = {{"Accept", "application/json"}, {"User-Agent", "libkubeedge"}};
-    if (!options.bearer_token.empty()) out.headers.emplace_back("Authorization", "Bearer " + options.bearer_token);
     if (!body.empty()) out.headers.emplace_back("Content-Type", type);
     out.body = std::move(body);
     return out;
   }
 
+  net::HttpRequest authorized(net::HttpRequest out) {
+    refresh_token(false);
+    if (!options.bearer_token.empty()) out.headers.emplace_back("Authorization", "Bearer " + options.bearer_token);
+    return out;
+  }
+
+  void later(Milliseconds after, unique_function<void()> call) {
+    const auto place = waits.emplace(waits.end(), runtime);
+    place->start(after, [this, place, call = std::move(call)]() mutable {
+      auto now = std::move(call);
+      waits.erase(place);
+      now();
+    });
+  }
+
   // One exchange; the answer is validated here, once.
-  void fetch(net::HttpRequest out, KubeClient::Done<Bytes> done) {
-    http->fetch(std::move(out), [weak = weak_from_this(), done = std::move(done)](Result<net::HttpResponse> answer) mutable {
-      if (weak.expired() || !done) return;
+  void fetch(net::HttpRequest out, KubeClient::Done<Bytes> done, int turned_away = 0) {
+    http->fetch(authorized(out), [weak = weak_from_this(), out, turned_away, done = std::move(done)](Result<net::HttpResponse> answer) mutable {
+      const auto self = weak.lock();
+      if (!self || !done) return;
       if (!answer) return done(ApiError{0, "", answer.error().message, {}});
+      const Milliseconds wait = retry_after(answer->headers);
+      if ((answer->status == 429 || (answer->status == 503 && wait > Milliseconds{0})) && turned_away < kMaxThrottled) {
+        return self->later(std::max(wait, Milliseconds{1000}), [self = self.get(), out = std::move(out), turned_away, done = std::move(done)]() mutable {
+          self->fetch(std::move(out), std::move(done), turned_away + 1);
+        });
+      }
+      if (answer->status == 401 && turned_away == 0) {
+        const std::string before = self->options.bearer_token;
+        self->refresh_token(true);
+        if (before != self->options.bearer_token) return self->fetch(std::move(out), std::move(done), 1);
+      }
       Result<wire::ValidatedJson> valid = wire::ValidatedJson::parse(answer->body);
-      if (answer->status >= 300) return done(valid ? parse_error(answer->status, answer->body) : parse_error(answer->status, {}));
+      if (answer->status >= 300) {
+        ApiError error = parse_error(answer->status, answer->body);
+        error.retry_after = wait;
+        return done(std::move(error));
+      }
       if (!valid) return done(ApiError{500, "InternalError", "the API's answer is not JSON: " + valid.error().message, {}});
       done(std::move(answer->body));
     });
@@ -44,7 +104,7 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
   void list_page(std::string target, std::string token, ObjectList so_far, KubeClient::Done<ObjectList> done) {
     std::string page = target + "limit=" + std::to_string(kPageSize);
     if (!token.empty()) page += "&continue=" + token;
-    fetch(request("GET", std::move(page)), [self = shared_from_this(), target, so_far = std::move(so_far), done = std::move(done)](ApiResult<Bytes> body) mutable {
+    fetch(request("GET", page), [self = shared_from_this(), target, so_far = std::move(so_far), done = std::move(done)](ApiResult<Bytes> body) mutable {
       if (!body) return done(body.error());
       std::string more;
       std::optional<ObjectList> part = parse_list(*body, more);
@@ -67,7 +127,9 @@ class RemoteWatch final : public Watch {
     unique_function<void(ApiError)> on_end;
     std::string pending;
     int status = 0;
+    Milliseconds retry_after{0};
     bool over = false;
+    std::optional<runtime::Timer> head_timer;
 
     void end(ApiError error) {
       if (over) return;
@@ -97,6 +159,7 @@ class RemoteWatch final : public Watch {
   RemoteWatch(std::shared_ptr<State> state, std::unique_ptr<net::HttpCall> call) : state_(std::move(state)), call_(std::move(call)) {}
   ~RemoteWatch() override {
     state_->over = true;
+    state_->head_timer.reset();
     call_->cancel();
   }
 
@@ -122,17 +185,34 @@ void RemoteKubeClient::list(const Resource& resource, ListOptions options, Done<
 
 std::unique_ptr<Watch> RemoteKubeClient::watch(const Resource& resource, ListOptions options, const std::string& resource_version,
                                                unique_function<void(WatchEvent)> on_event, unique_function<void(ApiError)> on_end) {
-  std::string target = object_path(resource, options.ns, "", "") + "?watch=true&allowWatchBookmarks=true&resourceVersion=" + resource_version;
+  const int seconds = kWatchSeconds + static_cast<int>(impl_->random() % kWatchSeconds);  // not all watches in the same second
+  std::string target = object_path(resource, options.ns, "", "") + "?watch=true&allowWatchBookmarks=true&timeoutSeconds=" + std::to_string(seconds) +
+                       "&resourceVersion=" + resource_version;
   if (const std::string selectors = selector_query(options); !selectors.empty()) target += "&" + selectors;
   auto state = std::make_shared<RemoteWatch::State>();
   state->on_event = std::move(on_event);
   state->on_end = std::move(on_end);
+  state->head_timer.emplace(impl_->runtime);
+  // Weak: the timer is a part of the state.
+  state->head_timer->start(kWatchHeadTimeout, [weak = std::weak_ptr(state)] {
+    if (const auto alive = weak.lock()) alive->end({0, "", "watch: no answer within " + std::to_string(kWatchHeadTimeout.count()) + " ms", {}});
+  });
   auto call = impl_->http->stream(
-      impl_->request("GET", std::move(target)), [state](const net::HttpResponse& head) { state->status = head.status; },
+      impl_->authorized(impl_->request("GET", target)),
+      [state](const net::HttpResponse& head) {
+        if (state->head_timer) state->head_timer->cancel();
+        state->status = head.status;
+        state->retry_after = retry_after(head.headers);
+      },
       [state](std::string_view data) { state->take(data); },
       [state](Result<void> ended) {
+        if (state->head_timer) state->head_timer->cancel();
         if (!ended) return state->end({0, "", ended.error().message, {}});
-        if (state->status >= 300) return state->end(parse_error(state->status, Bytes(state->pending)));
+        if (state->status >= 300) {
+          ApiError error = parse_error(state->status, Bytes(state->pending));
+          error.retry_after = state->retry_after;
+          return state->end(std::move(error));
+        }
         state->end({200, "", "the watch ended", {}});
       });
   return std::make_unique<RemoteWatch>(std::move(state), std::move(call));

@@ -109,6 +109,10 @@ class ScriptedApi final : public kube::KubeClient {
   }
   void list(const kube::Resource& resource, kube::ListOptions options, Done<kube::ObjectList> done) override {
     if (hold_lists) return;
+    if (auto& errors = failures["list " + resource.plural]; !errors.empty()) {
+      asio::post(loop_, [done = std::make_shared<Done<kube::ObjectList>>(std::move(done)), error = errors.front()] { (*done)(error); });
+      return errors.pop_front();
+    }
     kube::ObjectList result{std::to_string(version_), {}};
     for (const auto& [key, object] : objects_[resource.plural])
       if (selected(object, options.label_selector)) result.items.emplace_back(object.dump());
