@@ -5,6 +5,7 @@
 #include <climits>
 #include <ctime>
 
+#include <arpa/inet.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 
@@ -99,13 +100,12 @@ std::string common_name(const X509_NAME* name) {
   return names.empty() ? std::string() : std::move(names.back());
 }
 
+// The usual text form ("::1", not "0:0:0:0:0:0:0:1"): it is compared with what inet_ntop says elsewhere.
 std::string ip_text(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned>(static_cast<unsigned char>(bytes[i])); };
-  if (bytes.size() == 4) return fmt::format("{}.{}.{}.{}", at(0), at(1), at(2), at(3));
-  if (bytes.size() != 16) return {};
-  std::string text;
-  for (std::size_t i = 0; i < 16; i += 2) text += fmt::format("{}{:x}", i == 0 ? "" : ":", at(i) << 8U | at(i + 1));
-  return text;
+  if (bytes.size() != 4 && bytes.size() != 16) return {};
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const char* made = inet_ntop(bytes.size() == 4 ? AF_INET : AF_INET6, bytes.data(), text.data(), static_cast<socklen_t>(text.size()));
+  return made != nullptr ? made : "";
 }
 
 Sans read_sans(const GENERAL_NAMES* names) {

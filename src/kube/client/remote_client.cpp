@@ -103,7 +103,7 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
 
   void list_page(std::string target, std::string token, ObjectList so_far, KubeClient::Done<ObjectList> done) {
     std::string page = target + "limit=" + std::to_string(kPageSize);
-    if (!token.empty()) page += "&continue=" + token;
+    if (!token.empty()) page += "&continue=" + base::percent_encode(token);
     fetch(request("GET", page), [self = shared_from_this(), target, so_far = std::move(so_far), done = std::move(done)](ApiResult<Bytes> body) mutable {
       if (!body) return done(body.error());
       std::string more;
