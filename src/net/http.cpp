@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <deque>
-#include <climits>
 #include <functional>
 #include <list>
 
-#include <http_parser.h>
-
 #include "base/text.h"
+#include "net/http_message.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::net {
@@ -20,155 +18,6 @@ bool same_name(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](char x, char y) { return (x >= 'A' && x <= 'Z' ? x + 32 : x) == (y >= 'A' && y <= 'Z' ? y + 32 : y); });
 }
-
-const char* reason_of(int status) {
-  switch (status) {
-#define KE_STATUS(number, name, text) \
-  case number: return #text;
-    HTTP_STATUS_MAP(KE_STATUS)
-#undef KE_STATUS
-    default: return "Status";
-  }
-}
-
-// http-parser behind events. One message at a time; pauses after each so that pipelined bytes wait.
-class Parser {
- public:
-  Parser(http_parser_type type, const HttpLimits& limits) : limits_(limits) {
-    http_parser_init(&parser_, type);
-    parser_.data = this;
-  }
-
-  // What the owner wants to know. All may be empty.
-  std::function<void()> on_head;                      // request line / status and headers are complete
-  std::function<void(std::string_view)> on_body;      // if set, body is not collected
-  bool head_request = false;                          // client: the answer to a HEAD has no body
-
-  enum class State { kMore, kDone, kTooLargeHeader, kTooLargeBody, kBad };
-
-  // Consumes from `data`; what belongs to the next message (or the upgraded protocol) stays in rest().
-  State feed(std::string_view data) {
-    const std::size_t used = http_parser_execute(&parser_, &settings(), data.data(), data.size());
-    rest_ = data.substr(std::min(used, data.size()));
-    if (too_large_header_) return State::kTooLargeHeader;
-    if (too_large_body_) return State::kTooLargeBody;
-    if (done_) {
-      http_parser_pause(&parser_, 0);
-      return State::kDone;
-    }
-    const auto code = HTTP_PARSER_ERRNO(&parser_);
-    if (code == HPE_HEADER_OVERFLOW) return State::kTooLargeHeader;
-    if (code != HPE_OK) {
-      failure_ = http_errno_description(code);
-      return State::kBad;
-    }
-    return State::kMore;
-  }
-
-  // The peer's end: an answer without a length ends here.
-  State finish() {
-    http_parser_execute(&parser_, &settings(), nullptr, 0);
-    return done_ ? State::kDone : State::kBad;
-  }
-
-  void next() {
-    const auto type = static_cast<http_parser_type>(parser_.type);
-    http_parser_init(&parser_, type);
-    parser_.data = this;
-    target.clear();
-    headers.clear();
-    body.clear();
-    started_ = done_ = head_done_ = too_large_header_ = too_large_body_ = false;
-    header_bytes_ = 0;
-    in_value_ = false;
-  }
-
-  bool started() const { return started_; }
-  bool head_done() const { return head_done_; }
-  bool keep_alive() const { return http_should_keep_alive(&parser_) != 0; }
-  bool upgrade() const { return parser_.upgrade != 0; }
-  int status() const { return static_cast<int>(parser_.status_code); }
-  std::string method() const { return http_method_str(static_cast<http_method>(parser_.method)); }
-  std::string_view rest() const { return rest_; }
-  const std::string& failure() const { return failure_; }
-
-  std::string target;
-  Headers headers;
-  std::string body;
-
- private:
-  static Parser& self(http_parser* parser) { return *static_cast<Parser*>(parser->data); }
-
-  bool count(std::size_t bytes) {
-    header_bytes_ += bytes;
-    too_large_header_ = header_bytes_ > limits_.max_header_bytes;
-    return !too_large_header_;
-  }
-
-  static const http_parser_settings& settings() {
-    static const http_parser_settings made = [] {
-      http_parser_settings s;
-      http_parser_settings_init(&s);
-      s.on_message_begin = [](http_parser* p) { self(p).started_ = true; return 0; };
-      s.on_url = [](http_parser* p, const char* at, std::size_t size) {
-        self(p).target.append(at, size);
-        return self(p).count(size) ? 0 : 1;
-      };
-      s.on_header_field = [](http_parser* p, const char* at, std::size_t size) {
-        Parser& me = self(p);
-        if (me.headers.empty() || me.in_value_) me.headers.emplace_back();
-        me.in_value_ = false;
-        me.headers.back().first.append(at, size);
-        return me.count(size) ? 0 : 1;
-      };
-      s.on_header_value = [](http_parser* p, const char* at, std::size_t size) {
-        Parser& me = self(p);
-        me.in_value_ = true;
-        if (me.headers.empty()) return 1;
-        me.headers.back().second.append(at, size);
-        return me.count(size) ? 0 : 1;
-      };
-      s.on_headers_complete = [](http_parser* p) {
-        Parser& me = self(p);
-        me.head_done_ = true;
-        if (p->content_length != ULLONG_MAX && p->content_length > me.limits_.max_body_bytes && !me.on_body) {
-          me.too_large_body_ = true;
-          return -1;
-        }
-        if (me.on_head) me.on_head();
-        return me.head_request ? 1 : 0;
-      };
-      s.on_body = [](http_parser* p, const char* at, std::size_t size) {
-        Parser& me = self(p);
-        if (me.on_body) {
-          me.on_body(std::string_view(at, size));
-          return 0;
-        }
-        if (me.body.size() + size > me.limits_.max_body_bytes) {
-          me.too_large_body_ = true;
-          return 1;
-        }
-        me.body.append(at, size);
-        return 0;
-      };
-      s.on_message_complete = [](http_parser* p) {
-        self(p).done_ = true;
-        http_parser_pause(p, 1);
-        return 0;
-      };
-      return s;
-    }();
-    return made;
-  }
-
-  http_parser parser_{};
-  HttpLimits limits_;
-  std::string_view rest_;
-  std::string failure_;
-  std::size_t header_bytes_ = 0;
-  bool started_ = false, done_ = false, head_done_ = false, in_value_ = false;
-  bool too_large_header_ = false, too_large_body_ = false;
-};
 
 void append_headers(std::string& out, const Headers& headers) {
   for (const auto& [name, value] : headers) {
@@ -196,7 +45,7 @@ struct ServerShared {
 class ServerConnection final : public std::enable_shared_from_this<ServerConnection> {
  public:
   ServerConnection(std::shared_ptr<ServerShared> shared, std::unique_ptr<Stream> stream)
-      : shared_(shared), runtime_(shared->runtime), stream_(std::move(stream)), parser_(HTTP_REQUEST, shared->limits), timer_(shared->runtime), limits_(shared->limits),
+      : shared_(shared), runtime_(shared->runtime), stream_(std::move(stream)), parser_(HttpParser::Kind::kRequest, shared->limits), timer_(shared->runtime), limits_(shared->limits),
         certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()) {}
 
   std::list<std::shared_ptr<ServerConnection>>::iterator place;
@@ -239,7 +88,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   }
 
   void send_head(int status, Headers headers, std::optional<std::size_t> length) {
-    std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_of(status));
+    std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, http_reason(status));
     // A handler may close, too; headers has one Connection line at most.
     const bool told = same_name(header(headers, "Connection"), "close");
     if (told) keep_ = false;
@@ -319,20 +168,20 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   void parse() {
     if (busy_ || !stream_ || at_ >= input_.size()) return;
     const bool fresh = !parser_.started();
-    const Parser::State state = parser_.feed(std::string_view(input_).substr(at_));
+    const HttpParser::State state = parser_.feed(std::string_view(input_).substr(at_));
     at_ = input_.size() - parser_.rest().size();
     switch (state) {
-      case Parser::State::kMore:
+      case HttpParser::State::kMore:
         if (fresh && !parser_.head_done()) {
           timer_.start(limits_.header_timeout, [weak = weak_from_this()] {
             if (const auto self = weak.lock()) self->refuse(408, "the request's head did not arrive in time");
           });
         }
         return;
-      case Parser::State::kDone: return dispatch();
-      case Parser::State::kTooLargeHeader: return refuse(431, fmt::format("the request's head is over {} bytes", limits_.max_header_bytes));
-      case Parser::State::kTooLargeBody: return refuse(413, fmt::format("the request's body is over {} bytes", limits_.max_body_bytes));
-      case Parser::State::kBad: return refuse(400, "malformed HTTP: " + parser_.failure());
+      case HttpParser::State::kDone: return dispatch();
+      case HttpParser::State::kTooLargeHeader: return refuse(431, fmt::format("the request's head is over {} bytes", limits_.max_header_bytes));
+      case HttpParser::State::kTooLargeBody: return refuse(413, fmt::format("the request's body is over {} bytes", limits_.max_body_bytes));
+      case HttpParser::State::kBad: return refuse(400, "malformed HTTP: " + parser_.failure());
     }
   }
 
@@ -350,7 +199,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   std::weak_ptr<ServerShared> shared_;
   Runtime runtime_;
   std::unique_ptr<Stream> stream_;
-  Parser parser_;
+  HttpParser parser_;
   runtime::Timer timer_;
   HttpLimits limits_;
   std::optional<PeerCertificate> certificate_;
@@ -490,7 +339,7 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
  public:
   using Done = unique_function<void(Result<HttpResponse>)>;
   Exchange(const Runtime& runtime, Endpoint endpoint, HttpClientOptions options)
-      : runtime_(runtime), endpoint_(std::move(endpoint)), options_(std::move(options)), parser_(HTTP_RESPONSE, options_.limits), timer_(runtime) {}
+      : runtime_(runtime), endpoint_(std::move(endpoint)), options_(std::move(options)), parser_(HttpParser::Kind::kResponse, options_.limits), timer_(runtime) {}
 
   unique_function<void(const HttpResponse&)> on_head;
   unique_function<void(std::string_view)> on_data;
@@ -571,20 +420,20 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
     }
     if (!data) return finish(std::move(data).error());
     const auto self = shared_from_this();
-    const Parser::State state = ended ? parser_.finish() : parser_.feed(data->view());
+    const HttpParser::State state = ended ? parser_.finish() : parser_.feed(data->view());
     if (!done_) return;  // cancelled by a callback
     switch (state) {
-      case Parser::State::kMore: return read();
-      case Parser::State::kDone:
+      case HttpParser::State::kMore: return read();
+      case HttpParser::State::kDone:
         if (parser_.status() == 100) {
           const std::string rest(parser_.rest());
           parser_.next();
           return rest.empty() ? read() : on_read(Bytes(rest));
         }
         return complete(!ended);
-      case Parser::State::kTooLargeHeader: return finish(base::error(Errc::kLimitExceeded, "the answer's head is over {} bytes", options_.limits.max_header_bytes));
-      case Parser::State::kTooLargeBody: return finish(base::error(Errc::kLimitExceeded, "the answer's body is over {} bytes", options_.limits.max_body_bytes));
-      case Parser::State::kBad:
+      case HttpParser::State::kTooLargeHeader: return finish(base::error(Errc::kLimitExceeded, "the answer's head is over {} bytes", options_.limits.max_header_bytes));
+      case HttpParser::State::kTooLargeBody: return finish(base::error(Errc::kLimitExceeded, "the answer's body is over {} bytes", options_.limits.max_body_bytes));
+      case HttpParser::State::kBad:
         return finish(ended ? base::error(Errc::kUnavailable, "{}:{} closed the connection before its answer was complete", endpoint_.host, endpoint_.port)
                             : base::error(Errc::kInvalidArgument, "malformed HTTP answer: {}", parser_.failure()));
     }
@@ -620,7 +469,7 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
   Runtime runtime_;
   Endpoint endpoint_;
   HttpClientOptions options_;
-  Parser parser_;
+  HttpParser parser_;
   runtime::Timer timer_;
   HttpRequest request_;
   std::unique_ptr<Stream> stream_;

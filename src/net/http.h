@@ -1,4 +1,4 @@
-// HTTP/1.1, both sides, over net::Stream. http-parser is seen by http.cpp only.
+// HTTP/1.1, both sides, over net::Stream; messages are parsed in http_message.
 #pragma once
 
 #include <map>

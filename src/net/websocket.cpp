@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint16_t kNormal = 1000;
 constexpr std::uint16_t kPolicy = 1008;
+constexpr std::size_t kNonceBytes = 16;   // RFC 6455 4.1: of Sec-WebSocket-Key
 
 class Session final : public std::enable_shared_from_this<Session> {
  public:
@@ -316,8 +317,9 @@ void websocket_dial(const Runtime& runtime, Endpoint endpoint, std::string targe
 std::unique_ptr<WebSocket> websocket_accept(const Runtime& runtime, const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder,
                                             WebSocketOptions options, Headers headers) {
   const std::string_view key = header(request.headers, "Sec-WebSocket-Key");
+  const auto nonce = base::from_base64(key);
   const bool valid = request.method == "GET" && has_token(header(request.headers, "Connection"), "upgrade") &&
-                     has_token(header(request.headers, "Upgrade"), "websocket") && header(request.headers, "Sec-WebSocket-Version") == "13" && !key.empty();
+                     has_token(header(request.headers, "Upgrade"), "websocket") && header(request.headers, "Sec-WebSocket-Version") == "13" && nonce && nonce->size() == kNonceBytes;
   if (!valid) {
     responder->reply(400, {{"Content-Type", "text/plain"}}, "expected a WebSocket upgrade (version 13)\n");
     return nullptr;
