@@ -1,7 +1,11 @@
 #include "yaml_config.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
+
+#include <yaml-cpp/depthguard.h>
 
 #include "base/text.h"
 
@@ -44,24 +48,32 @@ std::string suggestion(const Keys& keys, const std::string& parent, const std::s
   return best.empty() ? "" : " (did you mean " + best + "?)";
 }
 
-const char* wrong_type(const Key& key, const std::string& path, const YAML::Node& value) {
+bool is_text(const YAML::Node& node) { return node.IsScalar() || node.IsNull(); }
+
+// What the key wants, where the value is not that; "" = it is.
+std::string wrong_type(const Key& key, const std::string& path, const YAML::Node& value) {
   std::int64_t number = 0;
   bool flag = false;
+  const auto all_texts = [&](const auto& of) { return std::all_of(value.begin(), value.end(), [&](const auto& item) { return is_text(of(item)); }); };
   switch (key.kind) {
-    case Kind::kAny: return nullptr;
-    case Kind::kText: return value.IsScalar() || value.IsNull() ? nullptr : "text";
-    case Kind::kNumber:
-      if (!value.IsScalar() || !YAML::convert<std::int64_t>::decode(value, number)) return "a number";
-      return path.ends_with(".port") && (number < 0 || number > 65535) ? "a port (0 to 65535)" : nullptr;
-    case Kind::kDuration: return value.IsScalar() && duration_s(value.Scalar()) >= 0 ? nullptr : "a duration such as 10s";
-    case Kind::kFlag: return value.IsScalar() && YAML::convert<bool>::decode(value, flag) ? nullptr : "true or false";
-    case Kind::kTexts:
-      if (!value.IsSequence()) return "a list of texts";
-      for (const auto& item : value)
-        if (!item.IsScalar() && !item.IsNull()) return "a list of texts";
-      return nullptr;
+    case Kind::kAny: return "";
+    case Kind::kText: return is_text(value) ? "" : "text";
+    case Kind::kNumber: {
+      const bool port = path.ends_with(".port");
+      const std::int64_t least = port ? 0 : key.least, most = port ? 65'535 : kMostNumber;
+      const bool is_number = value.IsScalar() && YAML::convert<std::int64_t>::decode(value, number);
+      return is_number && number >= least && number <= most ? "" : fmt::format("a number from {} to {}", least, most);
+    }
+    case Kind::kDuration: {
+      const std::int64_t seconds = value.IsScalar() ? duration_s(value.Scalar()) : -1;
+      if (seconds < 0 || seconds > kMostNumber) return "a duration such as 10s";
+      return seconds >= key.least ? "" : fmt::format("a duration of at least {} s", key.least);
+    }
+    case Kind::kFlag: return value.IsScalar() && YAML::convert<bool>::decode(value, flag) ? "" : "true or false";
+    case Kind::kTexts: return value.IsSequence() && all_texts([](const auto& item) -> YAML::Node { return item; }) ? "" : "a list of texts";
+    case Kind::kTextMap: return value.IsNull() || (value.IsMap() && all_texts([](const auto& item) { return item.second; })) ? "" : "a map of texts";
   }
-  return nullptr;
+  return "";
 }
 
 struct Walk {
@@ -96,7 +108,7 @@ struct Walk {
       warnings.push_back(std::move(line));
       return {};
     }
-    if (const char* expected = wrong_type(known->second, path, value); expected != nullptr) {
+    if (const std::string expected = wrong_type(known->second, path, value); !expected.empty()) {
       const std::string found = value.IsScalar() ? "\"" + value.Scalar() + "\"" : value.IsMap() ? "a map" : value.IsSequence() ? "a list" : "nothing";
       return base::error(Errc::kInvalidArgument, "{}: {}: expected {}, found {}", where, path, expected, found);
     }
@@ -139,13 +151,17 @@ std::int64_t duration_s(const std::string& text) {
 }
 
 Result<void> load_yaml(const std::string& path, bool strict, const Keys& keys, std::vector<std::string>& warnings) {
+  std::ifstream file(path);
+  // A folder opens well, and reads as an empty file.
+  std::error_code unknown;
+  if (!file || std::filesystem::is_directory(path, unknown)) return base::error(Errc::kIo, "{}: cannot be read", path);
   try {
-    const YAML::Node root = YAML::LoadFile(path);
+    const YAML::Node root = YAML::Load(file);
     if (root.IsNull()) return {};
     if (!root.IsMap()) return base::error(Errc::kInvalidArgument, "{}:1: expected a map", path);
     return Walk{path, strict, keys, warnings}.map(root, "");
-  } catch (const YAML::BadFile&) {
-    return base::error(Errc::kIo, "{}: cannot be read", path);
+  } catch (const YAML::DeepRecursion& deep) {
+    return base::error(Errc::kInvalidArgument, "{}:{}: nested too deeply", path, deep.mark.line + 1);
   } catch (const YAML::Exception& broken) {
     return base::error(Errc::kInvalidArgument, "{}:{}: {}", path, broken.mark.line + 1, broken.msg);
   }

@@ -1,6 +1,7 @@
 // A daemon's YAML file against a table of its keys: unknown keys and wrong types are named with file, line and key.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -11,12 +12,14 @@
 
 namespace daemons {
 
-enum class Kind : std::uint8_t { kText, kNumber, kFlag, kTexts, kDuration, kAny };
+enum class Kind : std::uint8_t { kText, kNumber, kFlag, kTexts, kTextMap, kDuration, kAny };
 
 struct Key {
   Kind kind;
   std::function<void(const YAML::Node&)> set;   // empty = known and of this type, without effect here
+  std::int64_t least = -1;                      // of a number, or of a duration in seconds; upstream's -1 means "no limit"
 };
+inline constexpr std::int64_t kMostNumber = 2'147'483'647;   // upstream's int32
 using Keys = std::map<std::string, Key>;        // "modules.edgeHub.heartbeat"
 
 // Walks the file and sets what it names. Unknown keys go to `warnings` ("FILE:LINE: unknown key K (did you mean M?)"), with

@@ -1,6 +1,5 @@
 #include "config.h"
 
-
 #include "base/json.h"
 #include "base/text.h"
 #include "yaml_config.h"
@@ -20,9 +19,9 @@ int number_of(const YAML::Node& node) { return static_cast<int>(node.as<std::int
 Keys keys(Config& c) {
   kubeedge::EdgeOptions& e = c.edge;
   const auto text = [](std::string& into) { return Key{Kind::kText, [&into](const YAML::Node& n) { into = text_of(n); }}; };
-  const auto number = [](int& into) { return Key{Kind::kNumber, [&into](const YAML::Node& n) { into = number_of(n); }}; };
+  const auto number = [](int& into, int least) { return Key{Kind::kNumber, [&into](const YAML::Node& n) { into = number_of(n); }, least}; };
   const auto flag = [](bool& into) { return Key{Kind::kFlag, [&into](const YAML::Node& n) { into = n.as<bool>(into); }}; };
-  const auto seconds = [](int& into) { return Key{Kind::kDuration, [&into](const YAML::Node& n) { into = static_cast<int>(daemons::duration_s(n.Scalar())); }}; };
+  const auto seconds = [](int& into) { return Key{Kind::kDuration, [&into](const YAML::Node& n) { into = static_cast<int>(daemons::duration_s(n.Scalar())); }, 1}; };
 
   Keys all = {
       {"apiVersion", {Kind::kText, {}}},
@@ -33,9 +32,9 @@ Keys keys(Config& c) {
       {"database.aliasName", {Kind::kText, {}}},
       {"database.dataSource", text(c.database)},
       {"modules.edgeHub.enable", {Kind::kFlag, {}}},
-      {"modules.edgeHub.heartbeat", number(e.heartbeat_s)},
-      {"modules.edgeHub.messageQPS", number(e.message_qps)},
-      {"modules.edgeHub.messageBurst", number(e.message_burst)},
+      {"modules.edgeHub.heartbeat", number(e.heartbeat_s, 1)},
+      {"modules.edgeHub.messageQPS", number(e.message_qps, 0)},
+      {"modules.edgeHub.messageBurst", number(e.message_burst, 0)},
       {"modules.edgeHub.projectID", text(e.project_id)},
       {"modules.edgeHub.tlsCaFile", text(e.ca_file)},
       {"modules.edgeHub.tlsCertFile", text(e.certificate_file)},
@@ -59,15 +58,14 @@ Keys keys(Config& c) {
       {"modules.edged.nodeIP", text(e.node_ip)},
       {"modules.edged.rootDirectory", text(c.root_dir)},
       {"modules.edged.nodeLabels",
-       {Kind::kAny, [&e](const YAML::Node& n) {
+       {Kind::kTextMap, [&e](const YAML::Node& n) {
           nlohmann::json labels = nlohmann::json::object();
-          if (n.IsMap())
-            for (const auto& item : n) labels[item.first.as<std::string>("")] = item.second.as<std::string>("");
+          for (const auto& item : n) labels[item.first.as<std::string>("")] = item.second.as<std::string>("");
           e.node_labels_json = kubeedge::base::dump_json(labels);
         }}},
       {"modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint", text(c.runtime_endpoint)},
-      {"modules.edged.tailoredKubeletConfig.maxPods", number(c.max_pods)},
-      {"modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds", number(e.lease_duration_s)},
+      {"modules.edged.tailoredKubeletConfig.maxPods", number(c.max_pods, 0)},
+      {"modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds", number(e.lease_duration_s, 1)},
       {"modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency", seconds(e.node_status_update_s)},
       {"modules.edged.tailoredKubeletConfig.nodeStatusReportFrequency", seconds(e.node_status_report_s)},
       {"modules.eventBus.enable", flag(e.mqtt_enabled)},
@@ -109,9 +107,6 @@ kubeedge::Result<void> load_config(const std::string& path, bool strict, Config&
   if (auto loaded = daemons::load_yaml(path, strict, keys(config), warnings); !loaded) return loaded;
   if (config.quic) {
     return kubeedge::base::error(Errc::kUnimplemented, "{}: modules.edgeHub.quic: QUIC (of 2018) is not spoken here; enable modules.edgeHub.websocket instead", path);
-  }
-  if (config.edge.message_qps < 0 || config.edge.message_burst < 0) {
-    return kubeedge::base::error(Errc::kInvalidArgument, "{}: modules.edgeHub.messageQPS and messageBurst must not be negative", path);
   }
   if (!config.database.empty()) config.edge.data_dir = config.database.substr(0, config.database.rfind('/'));
   return {};
