@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "edge/ports/mqtt_topic.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -12,16 +13,10 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kQos = 1;   // upstream's external mode
-constexpr std::size_t kMaxUploadBytes = 1024 * 1024;
-constexpr std::size_t kMaxTopicBytes = 1024;
 constexpr std::size_t kMaxSubscriptions = 1'000;
 
 constexpr std::array kFixed{"$hw/events/upload/#", "$hw/events/device/+/+/state/update", "$hw/events/device/+/+/twin/+",
                             "$hw/events/node/+/membership/get", "SYS/dis/upload_records", "+/user/#"};
-
-bool usable_topic(std::string_view topic) {
-  return !topic.empty() && topic.size() <= kMaxTopicBytes && base::is_utf8(topic) && topic.find('\0') == std::string_view::npos;
-}
 
 // A string content unescaped; anything else as its JSON text.
 std::string content_text(const Message& message) {
@@ -42,10 +37,10 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   // devices.md 5.3. Twin topics answer with a result of their own, so their PUBACK need not wait.
   void on_message(const std::string& topic, const Bytes& payload) {
     if (topic.starts_with("$hw/events/device/") || topic.starts_with("$hw/events/node/")) return twin.on_mqtt(topic, payload);
-    if (payload.size() > kMaxUploadBytes || !base::is_utf8(payload.view()) || !usable_topic(topic)) {
+    if (payload.size() > kMaxMqttPayloadBytes || !base::is_utf8(payload.view()) || !is_topic(topic)) {
       ++counters.refused;
-      return base::log(runtime.log(), LogLevel::kWarning, "bus", "upload of {} bytes refused: only UTF-8 text up to {} bytes travels",
-                       payload.size(), kMaxUploadBytes);
+      return base::log(runtime.log(), LogLevel::kWarning, "bus", "upload on {} refused: only UTF-8 text up to {} bytes travels",
+                       topic.substr(0, kMaxTopicBytes), kMaxMqttPayloadBytes);
     }
     if (!link.up()) {
       if (counters.dropped_offline++ % 1000 == 0)
@@ -65,7 +60,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   }
 
   void subscribe(const std::string& topic) {
-    if (!usable_topic(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe: the topic is empty, too long or not UTF-8");
+    if (!is_topic_filter(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe: not an MQTT topic filter of at most {} bytes", kMaxTopicBytes);
     if (!topics.contains(topic) && topics.size() >= kMaxSubscriptions)
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe {}: more than {} topics", topic, kMaxSubscriptions);
     topics.insert(topic);
@@ -96,7 +91,12 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
     if (!json.is_object() || inner == json.end() || !inner->is_object() || !inner->contains("topic") || !(*inner)["topic"].is_string())
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "message without message.topic: dropped");
     const auto topic = (*inner)["topic"].get<std::string>();
-    if (usable_topic(topic)) transport.publish(topic, inner->dump(-1, ' ', false, Json::error_handler_t::replace));
+    publish(topic, base::dump_json(*inner));
+  }
+
+  void publish(const std::string& topic, Bytes payload) {
+    if (is_topic(topic)) return transport.publish(topic, std::move(payload));
+    base::log(runtime.log(), LogLevel::kWarning, "bus", "publish: not an MQTT topic of at most {} bytes", kMaxTopicBytes);
   }
 
   Runtime runtime;
@@ -119,7 +119,7 @@ Result<void> EventBus::start() {
   if (!rows) return rows.error().in("sub_topics");
   for (const char* filter : kFixed) impl_->transport.subscribe(filter, kQos);
   for (const auto& row : *rows) {
-    if (row.empty() || !usable_topic(store::text(row[0]))) continue;
+    if (row.empty() || !is_topic_filter(store::text(row[0]))) continue;
     impl_->topics.insert(store::text(row[0]));
     impl_->transport.subscribe(store::text(row[0]), kQos);
   }
@@ -140,7 +140,7 @@ Result<void> EventBus::start() {
 
 void EventBus::stop() { impl_->transport.stop(); }
 
-void EventBus::publish(std::string topic, Bytes payload) { impl_->transport.publish(topic, std::move(payload)); }
+void EventBus::publish(std::string topic, Bytes payload) { impl_->publish(topic, std::move(payload)); }
 
 void EventBus::on_message(Message message) {
   const std::string& operation = message.operation;
@@ -149,11 +149,7 @@ void EventBus::on_message(Message message) {
   if (operation == "message") return impl_->publish_inner(message);
   if (operation == "get_result" && message.resource == "auth_info")
     return impl_->transport.publish(fmt::format("$hw/events/node/{}/authInfo/get/result", impl_->node.str()), content_text(message));
-  if (operation == "publish") {
-    if (usable_topic(message.resource) && message.resource.find_first_of("+#") == std::string::npos)
-      return impl_->transport.publish(message.resource, content_text(message));
-    return base::log(impl_->runtime.log(), LogLevel::kWarning, "bus", "publish: the topic is empty, too long or has wildcards");
-  }
+  if (operation == "publish") return impl_->publish(message.resource, content_text(message));
   base::log(impl_->runtime.log(), LogLevel::kDebug, "bus", "operation {} from {} is not the bus's: ignored", operation, message.source);
 }
 

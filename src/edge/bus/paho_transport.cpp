@@ -20,11 +20,11 @@ namespace {
 constexpr int kKeepAliveSeconds = 30;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr Milliseconds kFirstRetry{250};
-constexpr Milliseconds kMaxRetry{5000};
+constexpr Milliseconds kMaxRetry{2000};   // the broker is near: apps wait for us no longer than that (C55)
 constexpr std::size_t kMaxQueuedPublishes = 10'000;   // past it the oldest is dropped and counted
 constexpr std::size_t kWindow = 500;                  // publishes under way at Paho
 constexpr int kMaxInbound = 10'000;                   // messages between Paho's thread and the executor
-constexpr std::size_t kMaxInboundBytes = 1024 * 1024;
+constexpr std::size_t kMaxInboundBytes = 16 * 1024 * 1024;   // of all of them
 
 class PahoClient;
 
@@ -32,9 +32,13 @@ class PahoClient;
 // looked up here, never pointers. (Paho keeps process-wide state of its own; this adds one small table to it.)
 struct Registry {
   std::mutex mutex;
+  struct Inbound {
+    std::atomic<int> messages = 0;
+    std::atomic<std::size_t> bytes = 0;
+  };
   struct Entry {
     std::weak_ptr<PahoClient> client;
-    std::shared_ptr<std::atomic<int>> inbound = std::make_shared<std::atomic<int>>(0);
+    std::shared_ptr<Inbound> inbound = std::make_shared<Inbound>();
   };
   std::map<std::uintptr_t, Entry> clients;
   std::uintptr_t next = 1;
@@ -257,20 +261,23 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   }
 
   static int on_message(void* context, char* topic, int topic_size, MQTTAsync_message* message) {
-    std::shared_ptr<std::atomic<int>> waiting;
+    std::shared_ptr<Registry::Inbound> waiting;
     {
       const std::scoped_lock lock(registry().mutex);
       const auto it = registry().clients.find(reinterpret_cast<std::uintptr_t>(context));
       if (it != registry().clients.end()) waiting = it->second.inbound;
     }
-    if (waiting && waiting->load() >= kMaxInbound) return 0;   // not taken: Paho offers it again
-    const auto size = static_cast<std::size_t>(std::max(message->payloadlen, 0));
-    if (waiting && size <= kMaxInboundBytes) {
+    // Not taken: Paho offers it again.
+    if (waiting && (waiting->messages.load() >= kMaxInbound || waiting->bytes.load() >= kMaxInboundBytes)) return 0;
+    const auto size = std::min(static_cast<std::size_t>(std::max(message->payloadlen, 0)), kMaxMqttPayloadBytes + 1);
+    if (waiting) {
       std::string name = topic_size > 0 ? std::string(topic, static_cast<std::size_t>(topic_size)) : std::string(topic);
       Bytes payload(std::string(static_cast<const char*>(message->payload), size));
-      waiting->fetch_add(1);
+      waiting->messages.fetch_add(1);
+      waiting->bytes.fetch_add(size);
       hop(context, [waiting, name = std::move(name), payload = std::move(payload), qos = message->qos](PahoClient& self) {
-        waiting->fetch_sub(1);
+        waiting->messages.fetch_sub(1);
+        waiting->bytes.fetch_sub(payload.size());
         // Paho's PUBACK leaves when on_message returns: there is nothing to hold back.
         if (self.handlers_.on_message) self.handlers_.on_message(name, payload, qos, [] {});
       });

@@ -1,6 +1,7 @@
 // MQTT as the edge's modules see it. The Paho transport implements MqttTransport; tests fake it.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,9 @@
 #include <kubeedge/unique_function.h>
 
 namespace kubeedge::edge {
+
+// A longer payload arrives cut to one byte more than this: who reads it refuses it by its size, and can answer.
+inline constexpr std::size_t kMaxMqttPayloadBytes = 1024 * 1024;
 
 // A broker connection that heals itself. Lives on the edge's loop.
 class MqttTransport {

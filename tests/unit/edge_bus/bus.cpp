@@ -177,6 +177,16 @@ TEST_CASE("the bus: dispatch, uploads, and subscriptions that survive a restart"
     REQUIRE(mqtt.published.size() == 2);
     CHECK(mqtt.published[0] == std::pair<std::string, std::string>{"default/cmd", "hello edge"});
     CHECK(mqtt.published[1].first == "legacy/t");
+    // mosquitto ends the connection for each of these; kept or queued, they would end the next one, too.
+    const auto filters = mqtt.filters;
+    for (const char* bad : {"", "a/#/b", "a+", "a/b#", "x\x01y", "\xff", "\xef\xbf\xbf"}) {
+      bus.on_message(down("subscribe", bad));
+      bus.on_message(down("publish", bad, R"("no")"));
+      bus.publish(bad, "no");
+    }
+    bus.on_message(down("message", "x", R"({"message":{"topic":"legacy/#"}})"));
+    CHECK(mqtt.published.size() == 2);
+    CHECK(mqtt.filters == filters);
     mqtt.handlers.on_state(true, "broker fake: connected");
     CHECK(twin.broker_ups == 1);
     loop.run();
