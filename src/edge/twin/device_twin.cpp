@@ -1,5 +1,6 @@
 #include "edge/twin/device_twin.h"
 
+#include <array>
 #include <deque>
 
 #include "base/json.h"
@@ -11,6 +12,9 @@ namespace kubeedge::edge {
 namespace {
 
 constexpr Milliseconds kTick{1000};
+constexpr std::size_t kMaxDeferred = 10'000;
+// After a broker's return its other clients come back a little later than we do, and deltas are not retained (C54).
+constexpr std::array kDeltaRepeats{Milliseconds{2'000}, Milliseconds{10'000}, Milliseconds{60'000}};
 
 // The JSON text of a content that may be an object or a string holding one (hub-protocol 2).
 std::string inner_text(const Message& message) {
@@ -41,12 +45,13 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
   struct Pending {
     Effects effects;
     After after;
+    bool writes = false;
     bool done = false;
     bool ok = true;
   };
 
   Impl(const Runtime& runtime_in, store::Store& store_in, CloudLink& link_in, TwinEngineOptions options)
-      : runtime(runtime_in), store(store_in), link(link_in), engine(std::move(options)), timer(runtime_in) {}
+      : runtime(runtime_in), store(store_in), link(link_in), engine(std::move(options)), timer(runtime_in), repeat(runtime_in) {}
 
   TwinTime now() const { return {runtime.clock().unix_ms(), runtime.clock().steady().count()}; }
 
@@ -55,8 +60,9 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
     auto entry = std::make_shared<Pending>();
     entry->effects = std::move(effects);
     entry->after = std::move(after);
+    entry->writes = !entry->effects.statements.empty();
     queue.push_back(entry);
-    if (entry->effects.statements.empty()) {
+    if (!entry->writes) {
       entry->done = true;
       return pump();
     }
@@ -71,6 +77,15 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
       }
       self->pump();
     });
+  }
+
+  // A change of the twins. While memory is ahead of the store (a write failed) it waits for the reload: what is computed
+  // from an unstored value would be acknowledged and lost.
+  void input(unique_function<void()> change) {
+    if (!reload) return change();
+    if (deferred.size() >= kMaxDeferred)
+      return base::log(runtime.log(), LogLevel::kError, "twin", "the store takes nothing and {} changes wait: one is dropped", kMaxDeferred);
+    deferred.push_back(std::move(change));
   }
 
   void pump() {
@@ -96,10 +111,20 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
     }
     drain_cloud();
     arm();
+    if (draining) return;   // a change below that writes nothing comes back here at once
+    draining = true;
+    while (!reload && !deferred.empty()) {   // one may fail again: the rest waits on
+      auto change = std::move(deferred.front());
+      deferred.pop_front();
+      change();
+    }
+    draining = false;
   }
 
   void deliver(Pending& entry) {
     const Effects& effects = entry.effects;
+    // Equal to a value that was not stored after all.
+    if (reload && !entry.writes && !effects.on_failure.empty()) entry.ok = false;
     for (const auto& publication : entry.ok ? effects.publications : effects.on_failure)
       if (output) output->publish(publication.topic, publication.payload);
     if (entry.ok) {
@@ -116,7 +141,7 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
   }
 
   void arm() {
-    if (timer.running() || !engine.wants_tick()) return;
+    if (timer.running() || (!engine.wants_tick() && !reload)) return;
     timer.start(kTick, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (!self) return;
@@ -124,15 +149,25 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
     });
   }
 
+  // Those that still stand; an app that has done as it was told hears nothing.
+  void repeat_deltas(std::size_t from) {
+    submit(engine.all_deltas(now(), false));
+    if (from == kDeltaRepeats.size()) return;
+    repeat.start(kDeltaRepeats[from], [weak = weak_from_this(), from] {
+      if (const auto self = weak.lock()) self->repeat_deltas(from + 1);
+    });
+  }
+
   Runtime runtime;
   store::Store& store;
   CloudLink& link;
   TwinEngine engine;
-  runtime::Timer timer;
+  runtime::Timer timer, repeat;
   TwinOutput* output = nullptr;
   std::deque<unique_function<void(const DeviceId&, const TwinDelta&)>> handlers;   // deque: adding moves none
   std::deque<std::shared_ptr<Pending>> queue;   // bounded by Store::kMaxQueuedWrites
-  bool pumping = false;
+  std::deque<unique_function<void()>> deferred;
+  bool pumping = false, draining = false;
   bool reload = false;
   bool started = false;
   bool link_up = false;
@@ -165,16 +200,22 @@ void DeviceTwin::start() {
 }
 
 void DeviceTwin::on_mqtt(std::string_view topic, Bytes payload) {
-  impl_->submit(impl_->engine.on_mqtt(topic, payload.view(), impl_->now()));
+  impl_->input([self = impl_.get(), topic = std::string(topic), payload = std::move(payload)] {
+    self->submit(self->engine.on_mqtt(topic, payload.view(), self->now()));
+  });
 }
 
 void DeviceTwin::on_broker_up() {
-  if (impl_->started) impl_->submit(impl_->engine.all_deltas(impl_->now(), false));
+  if (impl_->started) impl_->repeat_deltas(0);
 }
 
-void DeviceTwin::on_device(Bytes device) { impl_->submit(impl_->engine.on_device(device.view(), impl_->now())); }
+void DeviceTwin::on_device(Bytes device) {
+  impl_->input([self = impl_.get(), device = std::move(device)] { self->submit(self->engine.on_device(device.view(), self->now())); });
+}
 
-void DeviceTwin::on_device_removed(const DeviceId& id) { impl_->submit(impl_->engine.on_device_removed(id, impl_->now())); }
+void DeviceTwin::on_device_removed(const DeviceId& id) {
+  impl_->input([self = impl_.get(), id] { self->submit(self->engine.on_device_removed(id, self->now())); });
+}
 
 // Types of twins come from the apps (design: device rules); models matter to mappers, which come with DMI.
 void DeviceTwin::on_device_model(Bytes) {}
@@ -189,9 +230,13 @@ void DeviceTwin::on_message(Message message) {
   }
   const auto part = base::split(message.resource, '/');
   if (message.resource.find("membership") != std::string::npos)
-    return impl_->submit(impl_->engine.on_membership(inner_text(message), message.resource.ends_with("membership/detail"), impl_->now()));
+    return impl_->input([self = impl_.get(), whole = message.resource.ends_with("membership/detail"), text = inner_text(message)] {
+      self->submit(self->engine.on_membership(text, whole, self->now()));
+    });
   if (part.size() == 5 && part[0] == "device" && part[3] == "twin" && part[4] == "cloud_updated")
-    return impl_->submit(impl_->engine.on_cloud_updated({part[1], part[2]}, inner_text(message), impl_->now()));
+    return impl_->input([self = impl_.get(), id = DeviceId{part[1], part[2]}, text = inner_text(message)] {
+      self->submit(self->engine.on_cloud_updated(id, text, self->now()));
+    });
   base::log(impl_->runtime.log(), LogLevel::kWarning, "twin", "message {} {} from {} is not known: dropped", message.operation,
             message.resource, message.source);
 }
@@ -214,25 +259,27 @@ void DeviceTwin::on_desired(unique_function<void(const DeviceId&, const TwinDelt
 
 void DeviceTwin::report(const DeviceId& device, const std::map<std::string, std::string>& values,
                         unique_function<void(Result<TwinResult>)> done) {
-  impl_->submit(impl_->engine.report(device, values, impl_->now()),
-                [done = std::move(done)](const Effects& effects, bool ok) mutable {
-                  if (!done) return;
-                  if (!ok) return done(Error{Errc::kIo, "the report could not be stored"});
-                  if (effects.error) return done(*effects.error);
-                  done(effects.result);
-                });
+  impl_->input([self = impl_.get(), device, values, done = std::move(done)]() mutable {
+    self->submit(self->engine.report(device, values, self->now()), [done = std::move(done)](const Effects& effects, bool ok) mutable {
+      if (!done) return;
+      if (!ok) return done(Error{Errc::kIo, "the report could not be stored"});
+      if (effects.error) return done(*effects.error);
+      done(effects.result);
+    });
+  });
 }
 
 Result<TwinResult> DeviceTwin::get(const DeviceId& device) const { return impl_->engine.get(device); }
 
 void DeviceTwin::set_state(const DeviceId& device, std::string state, unique_function<void(Result<void>)> done) {
-  impl_->submit(impl_->engine.set_state(device, state, impl_->now()),
-                [done = std::move(done)](const Effects& effects, bool ok) mutable {
-                  if (!done) return;
-                  if (!ok) return done(Error{Errc::kIo, "the state could not be stored"});
-                  if (effects.error) return done(*effects.error);
-                  done({});
-                });
+  impl_->input([self = impl_.get(), device, state = std::move(state), done = std::move(done)]() mutable {
+    self->submit(self->engine.set_state(device, state, self->now()), [done = std::move(done)](const Effects& effects, bool ok) mutable {
+      if (!done) return;
+      if (!ok) return done(Error{Errc::kIo, "the state could not be stored"});
+      if (effects.error) return done(*effects.error);
+      done({});
+    });
+  });
 }
 
 }  // namespace kubeedge::edge

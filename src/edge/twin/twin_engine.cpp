@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "edge/ports/mqtt_topic.h"
 #include "edge/twin/twin_value.h"
 
 namespace kubeedge::edge {
@@ -81,7 +82,7 @@ struct TwinEngine::Outcome {
 
 std::optional<DeviceId> parse_device_id(std::string_view text) {
   const auto parts = base::split(text, '/');
-  if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) return std::nullopt;
+  if (parts.size() != 2 || parts[0].empty() || parts[1].empty() || !is_topic(text)) return std::nullopt;
   return DeviceId{parts[0], parts[1]};
 }
 
@@ -180,7 +181,7 @@ Effects TwinEngine::on_mqtt(std::string_view topic, std::string_view payload, Tw
   Effects out;
   // By segments: a namespace may be named "dev", "device" or "events" (devices.md 12, trap 1).
   const auto part = base::split(topic, '/');
-  if (part.size() < 4 || part[0] != "$hw" || part[1] != "events") return out;
+  if (part.size() < 4 || part[0] != "$hw" || part[1] != "events" || !is_topic(topic)) return out;
   if (part[2] == "node") {
     if (part.size() != 6 || part[3] != options_.node || part[4] != "membership" || part[5] != "get") return out;
     const auto json = parse_json(payload);
@@ -211,6 +212,7 @@ Effects TwinEngine::on_mqtt(std::string_view topic, std::string_view payload, Tw
 
 Effects TwinEngine::on_cloud_updated(const DeviceId& device, std::string_view content, TwinTime now) {
   Effects out;
+  if (!parse_device_id(device.str())) return out;
   update_request(device, content, Mode::kSync, now, out);
   return out;
 }
@@ -706,7 +708,7 @@ Effects TwinEngine::on_device(std::string_view text, TwinTime now) {
   const Json* metadata = json.is_discarded() ? nullptr : object(json, "metadata");
   const DeviceId id = metadata ? DeviceId{string_or(*metadata, "namespace"), string_or(*metadata, "name")} : DeviceId{};
   if (id.ns.empty() || id.name.empty() || !parse_device_id(id.str())) {
-    out.warnings.push_back("a Device object without namespace or name was ignored");
+    out.warnings.push_back("a Device object without namespace or name, or with a name that no MQTT topic can have, was ignored");
     return out;
   }
   const Json* spec = object(json, "spec");

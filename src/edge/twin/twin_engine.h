@@ -179,7 +179,7 @@ class TwinEngine {
   bool link_up_ = false;
 };
 
-// "ns/name" -> id; nullopt unless it has exactly two non-empty parts.
+// "ns/name" -> id; nullopt unless it has exactly two non-empty parts that may stand in an MQTT topic.
 std::optional<DeviceId> parse_device_id(std::string_view text);
 
 }  // namespace kubeedge::edge

@@ -155,11 +155,22 @@ TEST_CASE("a change that cannot be stored is answered with 500 and is not there"
   node.run();
   REQUIRE(broken);
   node.output.all.clear();
-  bool failed = false;
-  node.twin->report({"dev", "pump"}, {{"rpm", "7"}}, [&](Result<TwinResult> result) { failed = !result.ok(); });
+  int failed = 0;
+  const auto count = [&](Result<TwinResult> result) { failed += !result.ok(); };
+  node.twin->report({"dev", "pump"}, {{"rpm", "7"}}, [&](Result<TwinResult> result) {
+    count(std::move(result));
+    node.twin->report({"dev", "pump"}, {{"rpm", "7"}}, count);   // when it is known that the store is full
+  });
+  node.twin->report({"dev", "pump"}, {{"rpm", "7"}}, count);     // equal to what is not stored: nothing to write, and no success
   node.run();
-  CHECK(failed);
-  REQUIRE(node.output.all.size() == 1);
-  CHECK(node.output.all[0].second.find("\"code\":500") != std::string::npos);
+  CHECK(failed == 3);
+  REQUIRE(node.output.all.size() == 3);
+  for (const auto& [topic, payload] : node.output.all) CHECK(payload.find("\"code\":500") != std::string::npos);
   CHECK_FALSE(node.twin->get({"dev", "pump"})->at("rpm").actual);
+
+  node.db->write({{"DROP TRIGGER full", {}}}, [](Result<void>) {});
+  node.twin->report({"dev", "pump"}, {{"rpm", "7"}}, count);
+  node.run();
+  CHECK(failed == 3);
+  CHECK(node.twin->get({"dev", "pump"})->at("rpm").actual == "7");
 }
