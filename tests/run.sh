@@ -10,6 +10,7 @@ tier=default
 [ "${1:-}" = --full ] && { tier=full; shift; }
 only=${1:-}
 passed=0; failed=0; skipped=0
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 logs=$(mktemp -d "${TMPDIR:-/tmp}/kubeedge-tests.XXXXXX")
 
 step() {  # step NAME COMMAND...
@@ -32,15 +33,33 @@ meson_build() {  # meson_build DIR OPTIONS...
 
 if [ "$tier" = full ]; then subprojects/install-deps.sh --full; else subprojects/install-deps.sh; fi || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 
+fuzz_replay() {  # the committed corpora through every target, built by gcc with ASan
+  local target replayed=0
+  for target in build-asan/tests/fuzz/fuzz-*; do
+    [ -x "$target" ] && [ -f "$target" ] || continue
+    timeout 300 "$target" "tests/fuzz/corpus/${target##*/fuzz-}" || return 1
+    replayed=$((replayed + 1))
+  done
+  [ "$replayed" -gt 0 ]
+}
+
+fuzz_build() {
+  [ -f build-fuzz/build.ninja ] || meson setup build-fuzz --werror -Dfuzz=enabled -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined \
+    -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled || return 1
+  ninja -C build-fuzz fuzz
+}
+
 wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 
 wanted layers && step layers python3 tests/layers.py
 wanted pure && step pure python3 tests/pure.py
 if wanted unit; then
-  step build/asan meson_build build-asan --werror -Dbuildtype=debug -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
+  step build/asan meson_build build-asan --werror -Dbuildtype=debug -Doptimization=0 -Db_sanitize=address,undefined -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled -Dfuzz=enabled && {
     for test in build-asan/tests/unit/*/test-*; do
       [ -x "$test" ] && [ -f "$test" ] && step "unit/${test##*/test-}" timeout 300 "$test"
     done
+    step fuzz/replay fuzz_replay
+  }
 fi
 step build/release meson_build build --werror -Dtests=disabled && {
   export KUBEEDGE_BUILD=$root/build
@@ -55,6 +74,15 @@ if [ "$tier" = full ]; then
   if wanted tsan; then
     step build/tsan meson_build build-tsan -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
       for test in build-tsan/tests/unit/*/test-*; do [ -f "$test" ] && [ -x "$test" ] && step "tsan/${test##*/test-}" timeout 600 "$test"; done
+  fi
+  # New finds are kept beside the logs, named by the step that fails: put them into tests/fuzz/corpus.
+  if wanted fuzz; then
+    CXX=clang++-14 step build/fuzz fuzz_build &&
+      for target in build-fuzz/tests/fuzz/fuzz-*; do
+        [ -x "$target" ] && [ -f "$target" ] || continue
+        name=${target##*/fuzz-}; mkdir -p "$logs/$name"
+        step "fuzz/$name" "$target" -max_total_time="${KUBEEDGE_FUZZ_SECONDS:-60}" -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$logs/$name/" "$logs/$name" "tests/fuzz/corpus/$name"
+      done
   fi
   for suite in tests/interop/*.sh tests/interop/*.py; do
     [ -x "$suite" ] || continue

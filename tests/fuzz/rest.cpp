@@ -1,0 +1,37 @@
+// The API server core on a storage in memory. A record is one request: "METHOD PATH?QUERY", content type, accept, body.
+// Each gets one answer, never a 5xx; answers are JSON (but the OpenAPI protobuf); what is stored is found under its own name.
+#include <cstdlib>
+
+#include "../unit/kube_rest/harness.h"
+#include "base/json.h"
+#include "records.h"
+
+namespace {
+
+void check(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  rest_test::Harness server;
+  server.send("POST", rest_test::kPods, rest_test::kPod);
+  server.send("POST", rest_test::kMaps, rest_test::json{{"metadata", {{"name", "m"}}}, {"data", {{"a", "1"}}}});
+  for (std::string_view record : fuzz::records(data, size)) {
+    std::string_view line = fuzz::take_until(record, '\n');
+    const std::string method(fuzz::take_until(line, ' '));
+    const std::string type(fuzz::take_until(record, '\n'));
+    const std::string accept(fuzz::take_until(record, '\n'));
+    const auto answer = server.raw(method, std::string(line), std::string(record), type, accept);
+    check(answer->streaming || (answer->status >= 200 && answer->status < 500) || answer->status == 501);
+    if (!answer->streaming && answer->type.find("json") != std::string::npos) check(!kubeedge::base::parse_json(answer->body).is_discarded());
+    if (answer->gone) answer->gone();
+  }
+  for (const char* resource : {"core/pods", "core/configmaps", "core/nodes", "core/namespaces", "devices.kubeedge.io/devices"})
+    for (const auto& object : server.storage.list(resource, "")) {
+      const auto json = kubeedge::base::parse_json(object.json);
+      check(json.is_object() && json.at("metadata").at("name") == object.key.name);
+    }
+  return 0;
+}
