@@ -64,6 +64,7 @@ Keys keys(Config& c) {
           e.node_labels_json = kubeedge::base::dump_json(labels);
         }}},
       {"modules.edged.tailoredKubeletConfig.containerRuntimeEndpoint", text(c.runtime_endpoint)},
+      {"modules.edged.tailoredKubeletConfig.podLogsDir", text(c.pod_logs_dir)},
       {"modules.edged.tailoredKubeletConfig.maxPods", number(c.max_pods, 0)},
       {"modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds", number(e.lease_duration_s, 1)},
       {"modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency", seconds(e.node_status_update_s)},
@@ -94,7 +95,12 @@ Keys keys(Config& c) {
                             "imageGCHighThresholdPercent", "imageGCLowThresholdPercent", "podPidsLimit", "failCgroupV1", "volumePluginDir", "authentication", "authorization",
                             "resolvConf", "containerLogMaxSize", "containerLogMaxFiles", "runtimeRequestTimeout", "memorySwap", "featureGates", "logging",
                             "volumeStatsAggPeriod", "streamingConnectionIdleTimeout", "fileCheckFrequency", "httpCheckFrequency", "cpuManagerReconcilePeriod",
-                            "shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "imageMinimumGCAge", "imageMaximumGCAge", "localStorageCapacityIsolation"})
+                            "shutdownGracePeriod", "shutdownGracePeriodCriticalPods", "imageMinimumGCAge", "imageMaximumGCAge", "localStorageCapacityIsolation",
+                            "containerLogMaxWorkers", "containerLogMonitorInterval", "cpuCFSQuota", "cpuCFSQuotaPeriod", "cpuManagerPolicy", "crashLoopBackOff",
+                            "enableDebugFlagsHandler", "enableDebuggingHandlers", "enableProfilingHandler", "enableSystemLogHandler", "enforceNodeAllocatable",
+                            "hairpinMode", "iptablesDropBit", "iptablesMasqueradeBit", "makeIPTablesUtilChains", "maxOpenFiles", "memoryManagerPolicy",
+                            "memoryThrottlingFactor", "oomScoreAdj", "registryBurst", "registryPullQPS", "seccompDefault", "serializeImagePulls",
+                            "topologyManagerPolicy", "topologyManagerScope"})
     all[std::string("modules.edged.tailoredKubeletConfig.") + known] = {Kind::kAny, {}};
   for (const char* block : {"modules.metaManager.metaServer", "modules.serviceBus", "modules.deviceTwin", "modules.edgeStream", "modules.taskManager", "modules.dbTest"})
     all[block] = {Kind::kAny, {}};

@@ -15,6 +15,7 @@ struct Config {
   bool pods = true;                  // modules.edged.enable
   std::string runtime_endpoint = "unix:///run/containerd/containerd.sock";
   std::string root_dir = "/var/lib/kubelet";
+  std::string pod_logs_dir = "/var/log/pods";
   int max_pods = 110;
   bool report_events = false;
   std::string database;              // database.dataSource; its folder is the data dir

@@ -21,7 +21,7 @@ int fail(const kubeedge::Error& error) {
 }
 
 struct Flags {
-  std::string config, cloud, token, token_file, node_name, node_ip, data_dir, mqtt, containerd, root_dir, pod_logs = "/var/log/pods";
+  std::string config, cloud, token, token_file, node_name, node_ip, data_dir, mqtt, containerd, root_dir, pod_logs;
   int hub_port = -1, join_port = -1;
   bool no_pods = false, no_mqtt = false, strict = false, minconfig = false, defaultconfig = false, version = false;
 };
@@ -43,6 +43,7 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
   set(config.edge.data_dir, flags.data_dir);
   set(config.edge.mqtt.server, flags.mqtt);
   set(config.root_dir, flags.root_dir);
+  set(config.pod_logs_dir, flags.pod_logs);
   if (!flags.containerd.empty()) config.runtime_endpoint = flags.containerd.starts_with("unix://") ? flags.containerd : "unix://" + flags.containerd;
   if (!flags.cloud.empty()) config.edge.hub_server = config.edge.join_server = "";
   if (flags.hub_port >= 0) config.edge.hub_port = static_cast<std::uint16_t>(flags.hub_port);
@@ -58,14 +59,14 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
   return config;
 }
 
-int run(edgecore::Config config, const Flags& flags) {
+int run(edgecore::Config config) {
   asio::io_context loop{1};
   const kubeedge::Runtime runtime{loop.get_executor()};
   if (config.pods) {
     kubeedge::CriOptions cri;
     cri.endpoint = config.runtime_endpoint;
     cri.root_dir = config.root_dir;
-    cri.pod_logs_dir = flags.pod_logs;
+    cri.pod_logs_dir = config.pod_logs_dir;
     cri.max_pods = config.max_pods;
     cri.report_events = config.report_events;
     config.edge.pods = kubeedge::cri_pod_runtime(std::move(cri));
@@ -135,5 +136,5 @@ int main(int argc, char** argv) {
   }
   auto config = options_of(flags);
   if (!config) return fail(config.error());
-  return run(std::move(*config), flags);
+  return run(std::move(*config));
 }

@@ -92,7 +92,9 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
   Result<kube::UserInfo> identify(const net::HttpRequest& request, const net::HttpResponder& responder) const {
     if (const std::string_view value = net::header(request.headers, "Authorization"); !value.empty()) {
       if (!base::lower(value.substr(0, 7)).starts_with("bearer ")) return base::error(Errc::kUnauthenticated, "only bearer tokens are taken");
-      return tokens.check(value.substr(7));
+      Result<kube::TokenOwner> owner = tokens.check(value.substr(7));
+      if (!owner) return std::move(owner).error();
+      return std::move(owner->user);
     }
     const std::optional<net::PeerCertificate> peer = responder.peer_certificate();
     if (!peer) return base::error(Errc::kUnauthenticated, "no client certificate and no token");

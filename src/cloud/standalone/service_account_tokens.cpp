@@ -75,23 +75,24 @@ Result<Bytes> ServiceAccountTokens::issue(const std::string& ns, const std::stri
   return Bytes(base::dump_json(answer));
 }
 
-Result<kube::UserInfo> ServiceAccountTokens::check(std::string_view jwt) const {
+Result<kube::TokenOwner> ServiceAccountTokens::check(std::string_view jwt, const std::vector<std::string>& audiences) const {
   Result<std::string> text_of_claims = pki::verify_jwt_es256(jwt, key_);
   if (!text_of_claims) return std::move(text_of_claims).error();
   const json claims = base::parse_json(*text_of_claims);
   const std::int64_t now = clock_.unix_ms() / 1000;
   if (number(at(claims, {"exp"})) <= now || number(at(claims, {"nbf"})) > now) return base::error(Errc::kUnauthenticated, "the token is not valid now");
-  const json audiences = at(claims, {"aud"});
-  if (!audiences.is_array() || std::find(audiences.begin(), audiences.end(), json(kIssuer)) == audiences.end())
-    return base::error(Errc::kUnauthenticated, "the token is for another audience");
+  kube::TokenOwner owner;
+  for (const json& audience : at(claims, {"aud"}))
+    if (std::find(audiences.begin(), audiences.end(), text(audience)) != audiences.end()) owner.audiences.push_back(text(audience));
+  if (owner.audiences.empty()) return base::error(Errc::kUnauthenticated, "the token is for another audience");
   const json& bound = at(claims, {"kubernetes.io"});
   const std::string ns = text(at(bound, {"namespace"})), account = text(at(bound, {"serviceaccount", "name"}));
-  const std::string uid = uid_of(storage_, "core/serviceaccounts", ns, account);
-  if (uid.empty() || uid != text(at(bound, {"serviceaccount", "uid"}))) return base::error(Errc::kUnauthenticated, "the token's service account is gone");
+  owner.uid = uid_of(storage_, "core/serviceaccounts", ns, account);
+  if (owner.uid.empty() || owner.uid != text(at(bound, {"serviceaccount", "uid"}))) return base::error(Errc::kUnauthenticated, "the token's service account is gone");
   if (const json& pod = at(bound, {"pod"}); pod.is_object() && uid_of(storage_, "core/pods", ns, text(at(pod, {"name"}))) != text(at(pod, {"uid"})))
     return base::error(Errc::kUnauthenticated, "the token's pod is gone");
-  return kube::UserInfo{"system:serviceaccount:" + ns + ":" + account,
-                        {"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}};
+  owner.user = {"system:serviceaccount:" + ns + ":" + account, {"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}};
+  return owner;
 }
 
 }  // namespace kubeedge::cloud

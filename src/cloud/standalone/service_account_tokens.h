@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <kubeedge/clock.h>
 
@@ -19,8 +20,8 @@ class ServiceAccountTokens {
 
   // TokenRequest in, the same object with status.token out. kInvalidArgument and kNotFound name the field or object.
   Result<Bytes> issue(const std::string& ns, const std::string& account, const Bytes& account_object, const Bytes& request) const;
-  // Signature, times, audience, and that account and pod still are the ones it was made for.
-  Result<kube::UserInfo> check(std::string_view jwt) const;
+  // Signature, times, one of `audiences`, and that account and pod still are the ones it was made for.
+  Result<kube::TokenOwner> check(std::string_view jwt, const std::vector<std::string>& audiences = {kIssuer}) const;
 
  private:
   const kube::Storage& storage_;

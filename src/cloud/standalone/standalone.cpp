@@ -68,6 +68,9 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
     hooks.issue_token = [this](const std::string& ns, const std::string& account, const Bytes& object, const Bytes& request) {
       return tokens->issue(ns, account, object, request);
     };
+    hooks.review_token = [this](const std::string& token, const std::vector<std::string>& audiences) {
+      return audiences.empty() ? tokens->check(token) : tokens->check(token, audiences);
+    };
     hooks.new_uid = [] { return base::uuid4(); };
     hooks.random_suffix = random_suffix;
     server = std::make_unique<kube::ApiServer>(*storage, runtime.clock(), kube::ApiServerOptions{}, std::move(hooks));

@@ -11,6 +11,7 @@
 #include "kube/rest/object.h"
 #include "kube/rest/protobuf_body.h"
 #include "kube/rest/request.h"
+#include "kube/rest/review.h"
 #include "kube/rest/selector.h"
 #include "kube/rest/status.h"
 #include "kube/rest/table.h"
@@ -137,6 +138,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
 
     if (call->target.plural.empty()) return discover(*call);
     call->kind = schema::find(call->target.group, call->target.version, call->target.plural);
+    if (call->kind == nullptr) call->kind = schema::find_review(call->target.group, call->target.version, call->target.plural);
     if (call->kind == nullptr) return call->fail(path_not_found());
     if (call->kind->namespaced ? call->target.ns.empty() && !call->target.name.empty() : !call->target.ns.empty()) return call->fail(path_not_found());
     if (!call->accept.json) return call->fail({406, "NotAcceptable", "only the following media types are accepted: application/json", Json()});
@@ -146,7 +148,21 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
       call->request.body = Bytes(base::dump_json(std::get<Json>(json)));
       call->request.content_type = "application/json";
     }
-    dispatch(call);
+    is_review(*call->kind) ? answer_review(call) : dispatch(call);
+  }
+
+  static bool is_review(const Kind& kind) { return schema::find_review(kind.group, kind.version, kind.plural) == &kind; }
+
+  void answer_review(const CallPtr& call) {
+    if (call->request.method != "POST" || !call->target.name.empty())
+      return call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
+    // Everybody may ask for himself (ClusterRole system:basic-user).
+    if (call->kind->kind != "SelfSubjectAccessReview" && !allowed(*call, "create", std::string(call->kind->plural))) return;
+    auto body = decode_object({*call->kind, "", "", call->query.field_validation, call->now_unix_s}, call->request.body.view());
+    if (const auto* failure = std::get_if<Failure>(&body)) return call->fail(*failure);
+    auto answer = review(*call->kind, std::get<Json>(std::move(body)), call->request.user, hooks);
+    if (const auto* failure = std::get_if<Failure>(&answer)) return call->fail(*failure);
+    call->reply(201, std::get<Json>(answer));
   }
 
   // Paths that name no kind. Returns whether it answered.

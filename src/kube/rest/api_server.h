@@ -19,6 +19,13 @@ struct UserInfo {
   std::vector<std::string> groups;       // "system:masters", "system:nodes" ...
 };
 
+// Whose a bearer token is.
+struct TokenOwner {
+  UserInfo user;
+  std::string uid;
+  std::vector<std::string> audiences;    // those asked for that the token has
+};
+
 struct ApiRequest {
   std::string method;                    // GET POST PUT PATCH DELETE
   std::string path;                      // decoded segments are taken from here
@@ -53,6 +60,8 @@ struct ApiServerHooks {
   // Answers POST serviceaccounts/token: fills the TokenRequest's status or returns an error.
   std::function<Result<Bytes>(const std::string& ns, const std::string& service_account, const Bytes& service_account_object,
                               const Bytes& token_request)> issue_token;
+  // Answers TokenReview. No audiences = the API server's own. kUnauthenticated says why not.
+  std::function<Result<TokenOwner>(const std::string& token, const std::vector<std::string>& audiences)> review_token;
   // A random UUID text for metadata.uid, and 5 random characters for generateName.
   std::function<std::string()> new_uid;
   std::function<std::string()> random_suffix;

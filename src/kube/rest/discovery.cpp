@@ -13,10 +13,10 @@ using Json = nlohmann::json;
 Json group_json(const std::string& group) {
   Json versions = Json::array();
   std::set<std::string> seen;
-  for (const schema::Kind& kind : schema::kinds()) {
-    if (kind.group != group || !seen.insert(std::string(kind.version)).second) continue;
-    versions.push_back({{"groupVersion", kind.api_version()}, {"version", std::string(kind.version)}});
-  }
+  for (const auto part : {schema::kinds(), schema::reviews()})
+    for (const schema::Kind& kind : part)
+      if (kind.group == group && seen.insert(std::string(kind.version)).second)
+        versions.push_back({{"groupVersion", kind.api_version()}, {"version", std::string(kind.version)}});
   if (versions.empty()) return Json();
   return {{"name", group}, {"versions", versions}, {"preferredVersion", versions[0]}};
 }
@@ -47,8 +47,9 @@ Json api_versions() {
 Json api_group_list() {
   Json groups = Json::array();
   std::set<std::string> seen;
-  for (const schema::Kind& kind : schema::kinds())
-    if (!kind.group.empty() && seen.insert(std::string(kind.group)).second) groups.push_back(group_json(std::string(kind.group)));
+  for (const auto part : {schema::kinds(), schema::reviews()})
+    for (const schema::Kind& kind : part)
+      if (!kind.group.empty() && seen.insert(std::string(kind.group)).second) groups.push_back(group_json(std::string(kind.group)));
   return {{"kind", "APIGroupList"}, {"apiVersion", "v1"}, {"groups", groups}};
 }
 
@@ -80,6 +81,8 @@ std::optional<Json> api_resource_list(const std::string& group, const std::strin
       resources.push_back(token);
     }
   }
+  for (const schema::Kind& kind : schema::reviews())
+    if (kind.group == group && kind.version == version) resources.push_back(resource(kind, "", {"create"}));
   if (resources.empty()) return std::nullopt;
   return Json{{"kind", "APIResourceList"}, {"apiVersion", "v1"}, {"groupVersion", group.empty() ? version : group + "/" + version}, {"resources", resources}};
 }

@@ -13,24 +13,26 @@ extern const Object
     ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser, DaemonEndpoint,
     DeleteOptions, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress,
     EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event,
-    EventSeries, EventSource, ExecAction, FCVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource,
-    GRPCAction, GitRepoVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias, HostIP, HostPathVolumeSource,
-    ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle,
-    LifecycleHandler, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, ManagedFieldsEntry,
-    NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec, NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition,
-    NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector,
-    NodeSelectorRequirement, NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo, ObjectFieldSelector, ObjectMeta, ObjectReference,
+    EventSeries, EventSource, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexVolumeSource,
+    FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource, GlusterfsVolumeSource, HTTPGetAction,
+    HTTPHeader, HostAlias, HostIP, HostPathVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector,
+    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LinuxContainerUser,
+    LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, ManagedFieldsEntry, NFSVolumeSource, Namespace, NamespaceCondition,
+    NamespaceSpec, NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus,
+    NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo, NonResourceAttributes, ObjectFieldSelector, ObjectMeta, ObjectReference,
     OwnerReference, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource,
     PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
     PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
     PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, Probe, ProjectedVolumeSource, QuobyteVolumeSource,
-    RBDVolumeSource, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceRequirements, ResourceStatus, SELinuxOptions,
-    ScaleIOVolumeSource, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection, SecretVolumeSource,
-    SecurityContext, Service, ServiceAccount, ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus,
-    SessionAffinityConfig, SleepAction, StorageOSVolumeSource, Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec,
-    TokenRequestStatus, Toleration, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, Volume, VolumeDevice,
-    VolumeMount, VolumeMountStatus, VolumeProjection, VolumeResourceRequirements, VsphereVirtualDiskVolumeSource,
-    WeightedPodAffinityTerm, WindowsSecurityContextOptions;
+    RBDVolumeSource, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceRequirements, ResourceStatus,
+    SELinuxOptions, ScaleIOVolumeSource, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection,
+    SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, Service, ServiceAccount,
+    ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageOSVolumeSource,
+    SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, Sysctl, TCPSocketAction, Taint, TokenRequest,
+    TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySpreadConstraint,
+    TypedLocalObjectReference, TypedObjectReference, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeProjection,
+    VolumeResourceRequirements, VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
@@ -99,6 +101,21 @@ constexpr Field DeleteOptions_f[] = {
     boolean("orphanDependents"), str("propagationPolicy"), str("dryRun", Shape::kArray).drop(),
     boolean("ignoreStoreReadErrorWithClusterBreakingPotential")};
 constexpr Object DeleteOptions{"io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", DeleteOptions_f};
+
+constexpr Field TokenReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", TokenReviewSpec).write().must(),
+    object("status", TokenReviewStatus).write()};
+constexpr Object TokenReview{"io.k8s.api.authentication.v1.TokenReview", TokenReview_f};
+
+constexpr Field SelfSubjectAccessReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", SelfSubjectAccessReviewSpec).write().must(), object("status", SubjectAccessReviewStatus).write()};
+constexpr Object SelfSubjectAccessReview{"io.k8s.api.authorization.v1.SelfSubjectAccessReview", SelfSubjectAccessReview_f};
+
+constexpr Field SubjectAccessReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", SubjectAccessReviewSpec).write().must(), object("status", SubjectAccessReviewStatus).write()};
+constexpr Object SubjectAccessReview{"io.k8s.api.authorization.v1.SubjectAccessReview", SubjectAccessReview_f};
 
 constexpr Field ObjectMeta_f[] = {
     str("name").drop(), str("generateName").drop(), str("namespace").drop(), str("selfLink").drop(), str("uid").drop(),
@@ -209,6 +226,27 @@ constexpr Object TokenRequestStatus{"io.k8s.api.authentication.v1.TokenRequestSt
 constexpr Field Preconditions_f[] = {
     str("uid"), str("resourceVersion")};
 constexpr Object Preconditions{"io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", Preconditions_f};
+
+constexpr Field TokenReviewSpec_f[] = {
+    str("token").drop(), str("audiences", Shape::kArray).drop()};
+constexpr Object TokenReviewSpec{"io.k8s.api.authentication.v1.TokenReviewSpec", TokenReviewSpec_f};
+
+constexpr Field TokenReviewStatus_f[] = {
+    boolean("authenticated").drop(), object("user", UserInfo).write(), str("audiences", Shape::kArray).drop(), str("error").drop()};
+constexpr Object TokenReviewStatus{"io.k8s.api.authentication.v1.TokenReviewStatus", TokenReviewStatus_f};
+
+constexpr Field SelfSubjectAccessReviewSpec_f[] = {
+    object("resourceAttributes", ResourceAttributes), object("nonResourceAttributes", NonResourceAttributes)};
+constexpr Object SelfSubjectAccessReviewSpec{"io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", SelfSubjectAccessReviewSpec_f};
+
+constexpr Field SubjectAccessReviewStatus_f[] = {
+    boolean("allowed").write().must(), boolean("denied").drop(), str("reason").drop(), str("evaluationError").drop()};
+constexpr Object SubjectAccessReviewStatus{"io.k8s.api.authorization.v1.SubjectAccessReviewStatus", SubjectAccessReviewStatus_f};
+
+constexpr Field SubjectAccessReviewSpec_f[] = {
+    object("resourceAttributes", ResourceAttributes), object("nonResourceAttributes", NonResourceAttributes), str("user").drop(),
+    str("groups", Shape::kArray).drop(), any("extra", Shape::kMap).drop(), str("uid").drop()};
+constexpr Object SubjectAccessReviewSpec{"io.k8s.api.authorization.v1.SubjectAccessReviewSpec", SubjectAccessReviewSpec_f};
 
 constexpr Field OwnerReference_f[] = {
     str("apiVersion").write().must(), str("kind").write().must(), str("name").write().must(), str("uid").write().must(),
@@ -415,6 +453,20 @@ constexpr Object EndpointPort{"io.k8s.api.core.v1.EndpointPort", EndpointPort_f}
 constexpr Field BoundObjectReference_f[] = {
     str("kind").drop(), str("apiVersion").drop(), str("name").drop(), str("uid").drop()};
 constexpr Object BoundObjectReference{"io.k8s.api.authentication.v1.BoundObjectReference", BoundObjectReference_f};
+
+constexpr Field UserInfo_f[] = {
+    str("username").drop(), str("uid").drop(), str("groups", Shape::kArray).drop(), any("extra", Shape::kMap).drop()};
+constexpr Object UserInfo{"io.k8s.api.authentication.v1.UserInfo", UserInfo_f};
+
+constexpr Field ResourceAttributes_f[] = {
+    str("namespace").drop(), str("verb").drop(), str("group").drop(), str("version").drop(), str("resource").drop(),
+    str("subresource").drop(), str("name").drop(), object("fieldSelector", FieldSelectorAttributes),
+    object("labelSelector", LabelSelectorAttributes)};
+constexpr Object ResourceAttributes{"io.k8s.api.authorization.v1.ResourceAttributes", ResourceAttributes_f};
+
+constexpr Field NonResourceAttributes_f[] = {
+    str("path").drop(), str("verb").drop()};
+constexpr Object NonResourceAttributes{"io.k8s.api.authorization.v1.NonResourceAttributes", NonResourceAttributes_f};
 
 constexpr Field ConfigMapNodeConfigSource_f[] = {
     str("namespace").write().must(), str("name").write().must(), str("uid").drop(), str("resourceVersion").drop(),
@@ -677,6 +729,14 @@ constexpr Field LoadBalancerIngress_f[] = {
     str("ip").drop(), str("hostname").drop(), str("ipMode"), objects("ports", PortStatus).drop()};
 constexpr Object LoadBalancerIngress{"io.k8s.api.core.v1.LoadBalancerIngress", LoadBalancerIngress_f};
 
+constexpr Field FieldSelectorAttributes_f[] = {
+    str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
+constexpr Object FieldSelectorAttributes{"io.k8s.api.authorization.v1.FieldSelectorAttributes", FieldSelectorAttributes_f};
+
+constexpr Field LabelSelectorAttributes_f[] = {
+    str("rawSelector").drop(), objects("requirements", LabelSelectorRequirement).drop()};
+constexpr Object LabelSelectorAttributes{"io.k8s.api.authorization.v1.LabelSelectorAttributes", LabelSelectorAttributes_f};
+
 constexpr Field KeyToPath_f[] = {
     str("key").write().must(), str("path").write().must(), integer32("mode")};
 constexpr Object KeyToPath{"io.k8s.api.core.v1.KeyToPath", KeyToPath_f};
@@ -780,6 +840,10 @@ constexpr Field PortStatus_f[] = {
     integer32("port").write().must(), str("protocol").write().must(), str("error")};
 constexpr Object PortStatus{"io.k8s.api.core.v1.PortStatus", PortStatus_f};
 
+constexpr Field FieldSelectorRequirement_f[] = {
+    str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
+constexpr Object FieldSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", FieldSelectorRequirement_f};
+
 constexpr Field ObjectFieldSelector_f[] = {
     str("apiVersion").drop(), str("fieldPath").write().must()};
 constexpr Object ObjectFieldSelector{"io.k8s.api.core.v1.ObjectFieldSelector", ObjectFieldSelector_f};
@@ -876,6 +940,9 @@ constexpr Kind kUnstored[] = {
     {"", "v1", "Binding", "bindings", "binding", {}, true, false, false, &Binding},
     {"authentication.k8s.io", "v1", "TokenRequest", "serviceaccounts/token", "tokenrequest", {}, true, false, false, &TokenRequest},
     {"", "v1", "DeleteOptions", "deleteoptions", "deleteoptions", {}, false, false, false, &DeleteOptions},
+    {"authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", {}, false, false, false, &TokenReview},
+    {"authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", {}, false, false, false, &SelfSubjectAccessReview},
+    {"authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", {}, false, false, false, &SubjectAccessReview},
 };
 
 }  // namespace tables

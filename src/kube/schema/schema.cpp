@@ -162,6 +162,22 @@ const Kind* find(std::string_view group, std::string_view version, std::string_v
   return nullptr;
 }
 
+std::span<const Kind> reviews() {
+  static const std::vector<Kind> all = [] {
+    std::vector<Kind> out;
+    for (const Kind& kind : unstored_kinds())
+      if (kind.plural.ends_with("reviews")) out.push_back(kind);
+    return out;
+  }();
+  return all;
+}
+
+const Kind* find_review(std::string_view group, std::string_view version, std::string_view plural) {
+  for (const Kind& kind : reviews())
+    if (kind.plural == plural && kind.group == group && kind.version == version) return &kind;
+  return nullptr;
+}
+
 const Kind* find_kind(std::string_view group, std::string_view version, std::string_view name) {
   for (const auto part : {kinds(), unstored_kinds()})
     for (const Kind& kind : part)

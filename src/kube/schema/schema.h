@@ -61,6 +61,9 @@ struct Kind {
 
 std::span<const Kind> kinds();
 const Kind* find(std::string_view group, std::string_view version, std::string_view plural);
+// A body that is answered and never stored (TokenReview ...), by the plural of its path.
+const Kind* find_review(std::string_view group, std::string_view version, std::string_view plural);
+std::span<const Kind> reviews();
 const Kind* find_kind(std::string_view group, std::string_view version, std::string_view kind);
 
 using Json = nlohmann::json;

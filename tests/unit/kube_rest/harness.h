@@ -70,6 +70,10 @@ struct Harness {
     hooks.issue_token = [](const std::string& ns, const std::string& account, const kubeedge::Bytes&, const kubeedge::Bytes&) -> kubeedge::Result<kubeedge::Bytes> {
       return kubeedge::Bytes(R"({"kind":"TokenRequest","status":{"token":")" + ns + "." + account + R"("}})");
     };
+    hooks.review_token = [](const std::string& token, const std::vector<std::string>&) -> kubeedge::Result<kubeedge::kube::TokenOwner> {
+      if (token != "good") return kubeedge::Error{kubeedge::Errc::kUnauthenticated, "the token's signature is wrong"};
+      return kubeedge::kube::TokenOwner{{"system:serviceaccount:default:app", {"system:authenticated"}}, "u-1", {"vault"}};
+    };
     hooks.new_uid = [this] { return "uid-" + std::to_string(++serial); };
     hooks.random_suffix = [this] { return "abcd" + std::to_string(++serial % 10); };
     server = std::make_unique<kubeedge::kube::ApiServer>(storage, clock, options, std::move(hooks));

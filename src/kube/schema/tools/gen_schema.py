@@ -16,6 +16,7 @@ PACKAGES = {
     "core": ("api", "core/v1", "io.k8s.api.core.v1."),
     "coordination": ("api", "coordination/v1", "io.k8s.api.coordination.v1."),
     "authentication": ("api", "authentication/v1", "io.k8s.api.authentication.v1."),
+    "authorization": ("api", "authorization/v1", "io.k8s.api.authorization.v1."),
     "metav1": ("apimachinery", "pkg/apis/meta/v1", "io.k8s.apimachinery.pkg.apis.meta.v1."),
 }
 IMPORTS = {"v1": "core", "metav1": "metav1", "corev1": "core"}
@@ -37,6 +38,9 @@ OTHERS = [
     ("core", "Binding", "", "bindings", True),
     ("authentication", "TokenRequest", "authentication.k8s.io", "serviceaccounts/token", True),
     ("metav1", "DeleteOptions", "", "deleteoptions", False),
+    ("authentication", "TokenReview", "authentication.k8s.io", "tokenreviews", False),
+    ("authorization", "SelfSubjectAccessReview", "authorization.k8s.io", "selfsubjectaccessreviews", False),
+    ("authorization", "SubjectAccessReview", "authorization.k8s.io", "subjectaccessreviews", False),
 ]
 BASIC = {"string": "kString", "bool": "kBoolean", "float32": "kNumber", "float64": "kNumber", "int": "kInteger", "int32": "kInteger",
          "int64": "kInteger", "uint32": "kInteger", "uint64": "kInteger", "byte": "kInteger", "uint8": "kInteger"}
@@ -88,7 +92,7 @@ class Source:
                 inner = go[2:] if shape == "kArray" else go[go.index("]") + 1:]
                 kind, inside, struct = self.resolve(package, inner)
                 if inside != "kSingle":
-                    sys.exit(f"{package}: {go} nests containers: the table cannot say it")
+                    return "kAny", shape, None   # a container in a container (UserInfo.extra): the table cannot say it
                 return kind, shape, struct
         if go in BASIC:
             return BASIC[go], "kSingle", None
