@@ -15,6 +15,7 @@ constexpr Milliseconds kRetryRuntime{2'000};      // the container runtime did n
 constexpr Milliseconds kRetryInputs{10'000};      // a ConfigMap, Secret or token is missing
 constexpr Milliseconds kRetryPatch{5'000};
 constexpr std::size_t kMaxTerminationMessage = 4096;
+constexpr std::size_t kMaxLogMessage = 2048, kMaxLogLines = 80;   // of it that comes from the log
 constexpr std::int64_t kDefaultGrace = 30;
 
 // kubelet writes a hash of the container's spec; ours is FNV-1a over its JSON.
@@ -68,7 +69,12 @@ PodWorker::PodWorker(NodeContext& node, Json pod, std::function<void(const std::
 void PodWorker::update(Json pod) {
   const bool same_spec = spec(pod) == spec(pod_);
   pod_ = std::move(pod);
-  if (!same_spec) inputs_ready_ = volumes_ready_ = false;
+  if (!same_spec) ++inputs_wanted_;
+  // Deleted once more with less patience: what is being stopped is stopped sooner.
+  if (!killing_.empty() && grace() < killing_grace_) {
+    killing_grace_ = grace();
+    for (const std::string& id : killing_) node_.cri.stop_container(id, killing_grace_, [](const Result<void>&) {});
+  }
   poke();
 }
 
@@ -86,13 +92,14 @@ void PodWorker::refuse(const std::string& reason, const std::string& message) {
 
 void PodWorker::object_changed(const ObjectRef& ref) {
   if (!needs_of(pod_).objects.contains(ref)) return;
-  inputs_ready_ = volumes_ready_ = false;
+  ++inputs_wanted_;
   poke();
 }
 
 void PodWorker::stop() {
   stopped_ = true;
   wake_.cancel();
+  wake_ms_ = 0;
 }
 
 void PodWorker::poke() {
@@ -108,6 +115,7 @@ void PodWorker::sync() {
   busy_ = true;
   again_ = false;
   wake_.cancel();
+  wake_ms_ = 0;
   node_.cri.observe(pod_uid(pod_), guarded([](PodWorker& self, Result<ObservedPod> observed) {
                       if (!observed) {
                         self.log(LogLevel::kDebug, observed.error().message);
@@ -126,31 +134,47 @@ void PodWorker::next() {
 void PodWorker::idle() {
   busy_ = false;
   publish();
-  if (again_) sync();
+  if (again_) return sync();
+  if (inputs_due_ms_ > 0) retry(Milliseconds{std::max<std::int64_t>(1'000, inputs_due_ms_ - now_ms())});
 }
 
 void PodWorker::retry(Milliseconds after) {
   if (stopped_) return;
   if (again_) return runtime::post(node_.runtime, guarded([](PodWorker& self) { self.poke(); }));
-  wake_.start(after, guarded([](PodWorker& self) { self.poke(); }));
+  const std::int64_t at = now_ms() + after.count();
+  if (wake_ms_ > 0 && wake_ms_ <= at) return;
+  wake_ms_ = at;
+  wake_.start(after, guarded([](PodWorker& self) {
+                self.wake_ms_ = 0;
+                self.poke();
+              }));
+}
+
+void PodWorker::refresh_status() {
+  const auto row = node_.meta.local(pod_namespace(pod_) + "/pod/" + pod_name(pod_));
+  if (!row) return;
+  Json known = base::parse_json(row->view());
+  if (pod_uid(known) == pod_uid(pod_) && member(known, "status").is_object()) pod_["status"] = std::move(known["status"]);
 }
 
 void PodWorker::decide() {
   const bool unread = std::any_of(observed_.containers.begin(), observed_.containers.end(),
                                   [&](const ObservedContainer& one) { return one.state == State::kExited && !messages_.contains(one.id); });
   if (unread) return read_messages();
+  std::erase_if(messages_, [&](const auto& entry) {
+    return std::none_of(observed_.containers.begin(), observed_.containers.end(), [&](const ObservedContainer& one) { return one.id == entry.first; });
+  });
   for (const ObservedContainer& one : observed_.containers)
     if (one.state == State::kRunning) waiting_.erase(one.name);
   publish();
   if (removed_) return tear_down();
   if (deleting()) return terminate();
   if (!failure_reason_.empty()) return idle();
-  if (token_refresh_ms_ > 0 && now_ms() >= token_refresh_ms_) inputs_ready_ = volumes_ready_ = false;
-  if (!inputs_ready_) return fetch_inputs();
-  if (!volumes_ready_) return prepare();
+  if (inputs_due_ms_ > 0 && now_ms() >= inputs_due_ms_) ++inputs_wanted_;
+  if (inputs_done_ != inputs_wanted_) return fetch_inputs();
 
   const Actions actions = next_actions(pod_, observed_);
-  if (!actions.kill.empty()) return kill(actions.kill, number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace));
+  if (!actions.kill.empty()) return kill(actions.kill);
   for (const std::string& id : actions.stop_sandboxes) {
     if (!stopped_sandboxes_.insert(id).second) continue;
     return node_.cri.stop_sandbox(id, guarded([](PodWorker& self, const Result<void>& stopped) {
@@ -158,23 +182,44 @@ void PodWorker::decide() {
                                     self.next();
                                   }));
   }
+  const auto removed = [this] {
+    return guarded([](PodWorker& self, const Result<void>& done) {
+      if (done || done.error().code == Errc::kNotFound) return self.next();
+      self.log(LogLevel::kWarning, "removing: " + done.error().message);
+      self.idle();
+      self.retry(kRetryRuntime);
+    });
+  };
   if (!actions.remove.empty()) {
-    return node_.cri.remove_container(actions.remove.front(), guarded([](PodWorker& self, const Result<void>&) { self.next(); }));
+    for (const ObservedContainer& one : observed_.containers)
+      if (one.id == actions.remove.front()) remove_dead(one);
+    return node_.cri.remove_container(actions.remove.front(), removed());
   }
-  if (actions.done) return idle();
+  if (!actions.remove_sandboxes.empty()) return node_.cri.remove_sandbox(actions.remove_sandboxes.front(), removed());
+  if (actions.done) {
+    waiting_.clear();
+    return idle();
+  }
   if (actions.create_sandbox) return run_sandbox();
-  if (start_one(actions)) return;
-  idle();
-  // What is due without anybody's call: a token's renewal.
-  if (token_refresh_ms_ > 0 && !wake_.running() && !busy_) retry(Milliseconds{std::max<std::int64_t>(1000, token_refresh_ms_ - now_ms())});
+  if (!start_one(actions)) idle();
+}
+
+// What the node keeps of a container's instance besides the runtime: its log and its termination message.
+void PodWorker::remove_dead(const ObservedContainer& dead) {
+  node_.runtime.run_blocking(
+      [log = fmt::format("{}/{}/{}.log", log_folder(), dead.name, dead.restart_count), message = fmt::format("{}/containers/{}/{}", folder(), dead.name, dead.restart_count)] {
+        remove_tree(log);
+        remove_tree(message);
+      },
+      [] {});
 }
 
 // ---- inputs and volumes
 
 void PodWorker::fetch_inputs() {
   const PodNeeds needs = needs_of(pod_);
-  inputs_missing_ = false;
-  token_refresh_ms_ = 0;
+  inputs_due_ms_ = 0;
+  inputs_fetched_ = inputs_wanted_;
   fetching_ = 1 + needs.objects.size() + needs.tokens.size();
   const std::string ns = pod_namespace(pod_);
   for (const auto& [ref, required] : needs.objects) {
@@ -183,9 +228,9 @@ void PodWorker::fetch_inputs() {
         self.inputs_.objects[ref] = base::parse_json(answer.value->view());
       } else if (answer.error.reason == "NotFound") {
         self.inputs_.objects.erase(ref);
-        self.inputs_missing_ = self.inputs_missing_ || required;
+        if (required) self.need_inputs_by(self.now_ms() + kRetryInputs.count());
       } else {
-        self.inputs_missing_ = true;  // could not be asked: what we have stays
+        self.need_inputs_by(self.now_ms() + kRetryInputs.count());  // could not be asked: what we have stays
       }
       self.fetched();
     });
@@ -211,22 +256,21 @@ void PodWorker::fetch_token(const TokenNeed& need) {
                              const Json token = answer ? base::parse_json(answer.value->view()) : Json();
                              const std::string value = text(member(token, "status", "token"));
                              if (value.empty()) {
-                               self.inputs_missing_ = true;
+                               self.need_inputs_by(self.now_ms() + kRetryInputs.count());
                              } else {
                                self.inputs_.tokens[key] = value;
                                // Renewed at 80 % of its life, as kubelet does.
                                const auto end = base::from_rfc3339(text(member(token, "status", "expirationTimestamp")));
-                               const std::int64_t due = end ? *end * 1000 - life * 200 : self.now_ms() + life * 800;
-                               self.token_refresh_ms_ = self.token_refresh_ms_ == 0 ? due : std::min(self.token_refresh_ms_, due);
+                               self.need_inputs_by(end ? *end * 1000 - life * 200 : self.now_ms() + life * 800);
                              }
                              self.fetched();
                            }));
 }
 
+void PodWorker::need_inputs_by(std::int64_t at_ms) { inputs_due_ms_ = inputs_due_ms_ == 0 ? at_ms : std::min(inputs_due_ms_, at_ms); }
+
 void PodWorker::fetched() {
-  if (--fetching_ > 0) return;
-  inputs_ready_ = true;
-  prepare();
+  if (--fetching_ == 0) prepare();
 }
 
 void PodWorker::prepare() {
@@ -260,18 +304,10 @@ void PodWorker::prepare() {
             const std::string name = text(member(container, "name"));
             if (self.observed_.container(name) == nullptr) self.wait_for(name, "ContainerCreating", why);
           }
-          self.inputs_ready_ = false;
           self.idle();
           return self.retry(kRetryInputs);
         }
-        self.volumes_ready_ = true;
-        if (self.inputs_missing_) {
-          // Environments may lack something that can still come: it is asked for again.
-          self.wake_.start(kRetryInputs, self.guarded([](PodWorker& me) {
-            me.inputs_ready_ = me.volumes_ready_ = false;
-            me.poke();
-          }));
-        }
+        self.inputs_done_ = self.inputs_fetched_;   // what changed meanwhile is fetched at the next decision
         self.decide();
       }));
 }
@@ -298,22 +334,19 @@ void PodWorker::run_sandbox() {
   }));
 }
 
+const Json* PodWorker::wanted_container(const std::string& name) const {
+  for (const char* list : {"initContainers", "containers"})
+    for (const Json& container : items(member(spec(pod_), list)))
+      if (text(member(container, "name")) == name) return &container;
+  return nullptr;
+}
+
 bool PodWorker::start_one(const Actions& actions) {
   std::int64_t earliest = 0;
   for (const std::string& name : actions.start) {
-    const Json* wanted = nullptr;
-    for (const char* list : {"initContainers", "containers"})
-      for (const Json& container : items(member(spec(pod_), list)))
-        if (text(member(container, "name")) == name) wanted = &container;
+    const Json* wanted = wanted_container(name);
     if (wanted == nullptr) continue;
     const ObservedContainer* last = observed_.container(name);
-    if (last != nullptr && last->state == State::kCreated) {
-      node_.cri.start_container(last->id, guarded([name](PodWorker& self, const Result<void>& started) {
-                                  if (!started) self.wait_for(name, "RunContainerError", started.error().message);
-                                  self.next();
-                                }));
-      return true;
-    }
     Backoff& backoff = restarts_[name];
     if (last != nullptr && last->state == State::kExited && counted_[name] != last->id) {
       if (counted_[name].empty() && last->restart_count > 0) backoff = Backoff::after(last->restart_count, last->finished_ns / 1'000'000);
@@ -331,6 +364,10 @@ bool PodWorker::start_one(const Actions& actions) {
       }
       earliest = earliest == 0 ? at : std::min(earliest, at);
       continue;
+    }
+    if (last != nullptr && last->state == State::kCreated) {
+      start_created(name, last->id);
+      return true;
     }
     start_container(*wanted, last == nullptr ? known_restarts(name) : last->restart_count + 1);
     return true;
@@ -392,7 +429,7 @@ void PodWorker::create_and_start(const Json& container, int restart_count) {
     wait_for(name, "CreateContainerConfigError", environment.error().message);
     event("Warning", "Failed", "Error: " + environment.error().message);
     idle();
-    inputs_ready_ = volumes_ready_ = false;
+    ++inputs_wanted_;
     return retry(kRetryInputs);
   }
   std::map<std::string, std::string> values(environment->begin(), environment->end());
@@ -476,44 +513,67 @@ void PodWorker::create_and_start(const Json& container, int restart_count) {
         me.event("Warning", "Failed", "Error: " + id.error().message);
         return me.next();
       }
-      me.node_.cri.start_container(*id, me.guarded([name, id = *id](PodWorker& it, const Result<void>& started) {
-        if (started) {
-          it.event("Normal", "Started", "Started container " + name);
-          return it.next();
-        }
-        // It exists but does not run: without its removal it would be tried for ever without a pause.
-        it.restarts_[name].failed(it.now_ms());
-        it.wait_for(name, "RunContainerError", started.error().message);
-        it.event("Warning", "Failed", "Error: " + started.error().message);
-        it.publish();
-        it.node_.cri.remove_container(id, it.guarded([](PodWorker& again, const Result<void>&) { again.next(); }));
-      }));
+      me.start_created(name, *id);
     }));
   }));
 }
 
+void PodWorker::start_created(const std::string& name, const std::string& id) {
+  node_.cri.start_container(id, guarded([name](PodWorker& self, const Result<void>& started) {
+    if (started) {
+      self.event("Normal", "Started", "Started container " + name);
+      return self.next();
+    }
+    // The runtime shows it as exited (128, StartError) from now on: the relist sees that, and it counts as a crash.
+    self.wait_for(name, "RunContainerError", started.error().message);
+    self.event("Warning", "Failed", "Error: " + started.error().message);
+    self.idle();
+    self.retry(kRetryInputs);
+  }));
+}
+
 void PodWorker::read_messages() {
-  auto files = std::make_shared<std::map<std::string, std::string>>();   // id -> path, then content
-  for (const ObservedContainer& one : observed_.containers)
-    if (one.state == State::kExited && !messages_.contains(one.id)) (*files)[one.id] = fmt::format("{}/containers/{}/{}", folder(), one.name, one.restart_count);
+  struct Ended {
+    std::string message_file, log;   // log: "" unless the container says FallbackToLogsOnError and ended with an error
+    std::string text;
+  };
+  auto ends = std::make_shared<std::map<std::string, Ended>>();   // by container id
+  for (const ObservedContainer& one : observed_.containers) {
+    if (one.state != State::kExited || messages_.contains(one.id)) continue;
+    Ended& end = (*ends)[one.id];
+    end.message_file = fmt::format("{}/containers/{}/{}", folder(), one.name, one.restart_count);
+    const Json* container = wanted_container(one.name);
+    const bool from_log = container != nullptr && text(member(*container, "terminationMessagePolicy")) == "FallbackToLogsOnError" && one.exit_code != 0;
+    if (from_log) end.log = fmt::format("{}/{}/{}.log", log_folder(), one.name, one.restart_count);
+  }
   node_.runtime.run_blocking(
-      [files] {
-        for (auto& [id, path] : *files) path = read_start(path, kMaxTerminationMessage);
+      [ends] {
+        for (auto& [id, end] : *ends) {
+          end.text = read_start(end.message_file, kMaxTerminationMessage);
+          if (end.text.empty() && !end.log.empty()) end.text = log_tail(end.log, kMaxLogMessage, kMaxLogLines);
+        }
       },
-      guarded([files](PodWorker& self) {
-        for (auto& [id, content] : *files) self.messages_[id] = base::is_utf8(content) ? content : "";
+      guarded([ends](PodWorker& self) {
+        for (auto& [id, end] : *ends) self.messages_[id] = base::is_utf8(end.text) ? end.text : "";
         self.decide();
       }));
 }
 
 // ---- ending
 
-void PodWorker::kill(const std::vector<std::string>& ids, std::int64_t grace_s) {
+std::int64_t PodWorker::grace() const {
+  return number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace));
+}
+
+void PodWorker::kill(const std::vector<std::string>& ids) {
+  killing_ = ids;
+  killing_grace_ = grace();
   auto left = std::make_shared<std::size_t>(ids.size());
   for (const std::string& id : ids) {
-    node_.cri.stop_container(id, grace_s, guarded([left](PodWorker& self, const Result<void>& stopped) {
+    node_.cri.stop_container(id, killing_grace_, guarded([left](PodWorker& self, const Result<void>& stopped) {
       if (!stopped && stopped.error().code != Errc::kNotFound) self.log(LogLevel::kWarning, "stopping: " + stopped.error().message);
       if (--*left > 0) return;
+      self.killing_.clear();
       // An error (a runtime that is away) must not become a busy loop.
       if (stopped) return self.next();
       self.busy_ = false;
@@ -528,7 +588,7 @@ void PodWorker::terminate() {
     if (one.state == State::kRunning || one.state == State::kUnknown) running.push_back(one.id);
   if (!running.empty()) {
     event("Normal", "Killing", "Stopping containers");
-    return kill(running, number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace)));
+    return kill(running);
   }
   for (const ObservedSandbox& sandbox : observed_.sandboxes) {
     if (!sandbox.ready) continue;
@@ -558,7 +618,7 @@ void PodWorker::tear_down() {
   std::vector<std::string> running;
   for (const ObservedContainer& one : observed_.containers)
     if (one.state == State::kRunning || one.state == State::kUnknown) running.push_back(one.id);
-  if (!running.empty()) return kill(running, number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace)));
+  if (!running.empty()) return kill(running);
   const auto then = [this] {
     return guarded([](PodWorker& self, const Result<void>& done) {
       if (done || done.error().code == Errc::kNotFound) return self.next();
@@ -577,9 +637,9 @@ void PodWorker::tear_down() {
 void PodWorker::erase() {
   auto result = std::make_shared<Result<void>>();
   node_.runtime.run_blocking(
-      [result, root = node_.options.root_dir, uid = pod_uid(pod_), logs = log_folder()] {
+      [result, root = node_.options.root_dir, uid = pod_uid(pod_), logs = node_.options.pod_logs_dir] {
         *result = remove_volumes(root, uid);
-        remove_tree(logs);
+        remove_logs(logs, uid);
       },
       guarded([result](PodWorker& self) {
         if (!*result) {
@@ -604,11 +664,8 @@ void PodWorker::publish() {
   inputs.failure_reason = failure_reason_;
   inputs.failure_message = failure_message_;
   inputs.now_unix_s = now_ms() / 1000;
-  Json before = Json::object();
-  if (const auto row = node_.meta.local(pod_namespace(pod_) + "/pod/" + pod_name(pod_))) {
-    const Json known = base::parse_json(row->view());
-    if (pod_uid(known) == pod_uid(pod_) && member(known, "status").is_object()) before = member(known, "status");
-  }
+  refresh_status();
+  const Json before = member(pod_, "status").is_object() ? member(pod_, "status") : Json::object();
   const Json after = pod_status(pod_, observed_, inputs, before);
   const auto patch = status_patch(pod_uid(pod_), before, after);
   dirty_ = patch.has_value();
@@ -623,7 +680,7 @@ void PodWorker::publish() {
     const bool again = std::exchange(self.patch_again_, false);
     if (!answer) {
       if (self.node_.link_up) self.log(LogLevel::kWarning, "status was not taken: " + answer.error.message);
-      if (!self.wake_.running()) self.retry(kRetryPatch);
+      self.retry(kRetryPatch);
       return;
     }
     self.dirty_ = false;
@@ -660,9 +717,10 @@ void PodWorker::event(const char* type, const char* reason, const std::string& m
 
 PodFacts PodWorker::facts() const {
   PodFacts out{node_.node_name, node_.host_ip, ""};
+  if (out.host_ip.empty()) out.host_ip = text(member(pod_, "status", "hostIP"));   // started offline: as it was
   const ObservedSandbox* sandbox = observed_.sandbox();
   if (flag(member(spec(pod_), "hostNetwork"))) {
-    out.pod_ip = node_.host_ip;
+    out.pod_ip = out.host_ip;
   } else if (sandbox != nullptr && sandbox->ready && !sandbox->ips.empty()) {
     out.pod_ip = sandbox->ips.front();
   }

@@ -53,20 +53,26 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void idle();
   void next();                       // a step was taken: look again
   void retry(Milliseconds after);    // look again later, at the latest then
+  void refresh_status();             // pod_'s status becomes the one that the cloud knows
   bool deleting() const { return !text(member(pod_, "metadata", "deletionTimestamp")).empty(); }
 
   // Steps.
   void fetch_inputs();
   void fetched();
+  void need_inputs_by(std::int64_t at_ms);
   void fetch_token(const TokenNeed& need);
   void prepare();
   void run_sandbox();
   bool start_one(const Actions& actions);
   void start_container(const Json& container, int restart_count);
   int known_restarts(const std::string& name) const;
+  void remove_dead(const ObservedContainer& dead);
+  const Json* wanted_container(const std::string& name) const;
+  void start_created(const std::string& name, const std::string& id);
   void create_and_start(const Json& container, int restart_count);
   void read_messages();
-  void kill(const std::vector<std::string>& ids, std::int64_t grace_s);
+  void kill(const std::vector<std::string>& ids);
+  std::int64_t grace() const;
   void terminate();
   void tear_down();
   void erase();
@@ -105,10 +111,14 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   Backoff sandbox_backoff_;
   std::set<std::string> stopped_sandboxes_;
   std::string failure_reason_, failure_message_, last_event_;
-  std::int64_t token_refresh_ms_ = 0;
+  std::int64_t inputs_due_ms_ = 0;                     // when they must be fetched again: a token's renewal, something missing; 0 = never
+  std::int64_t wake_ms_ = 0;                           // when wake_ fires; 0 = it does not run
+  std::vector<std::string> killing_;                   // being stopped now, with this grace period
+  std::int64_t killing_grace_ = 0;
   std::size_t fetching_ = 0;
   bool busy_ = false, again_ = false, stopped_ = false;
-  bool inputs_ready_ = false, inputs_missing_ = false, volumes_ready_ = false;
+  // Versions of the inputs (objects and tokens, and the volumes made of them): a change while they are fetched is not lost.
+  std::uint64_t inputs_wanted_ = 1, inputs_fetched_ = 0, inputs_done_ = 0;
   bool patch_busy_ = false, patch_again_ = false, dirty_ = false, removed_ = false, delete_busy_ = false, deleted_ = false;
 };
 

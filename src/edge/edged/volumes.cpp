@@ -173,6 +173,8 @@ Result<void> prepare_volumes(const std::string& root, const Json& pod, const Pod
       done = make_empty_dir(path, member(volume, "emptyDir"));
     } else {
       auto files = volume_files(pod, volume, inputs, facts);
+      // What was written once outlives its object: a container may restart without a cloud, or with its ConfigMap deleted.
+      if (!files && fs::exists(path + "/" + kData)) continue;
       done = files ? write_atomically(path, *files) : Result<void>(std::move(files).error());
     }
     if (!done && first) first = done.error().in("volume \"" + text(member(volume, "name")) + "\"");
@@ -234,6 +236,15 @@ Result<void> remove_volumes(const std::string& root, const std::string& uid) {
   return {};
 }
 
+void remove_logs(const std::string& logs_dir, const std::string& uid) {
+  if (uid.empty()) return;
+  std::error_code wrong;
+  std::vector<std::string> folders;
+  for (fs::directory_iterator at(logs_dir, wrong), end; !wrong && at != end; at.increment(wrong))
+    if (at->path().filename().string().ends_with("_" + uid)) folders.push_back(at->path().string());
+  for (const std::string& folder : folders) remove_tree(folder);
+}
+
 std::vector<std::string> pods_on_disk(const std::string& root) {
   std::vector<std::string> out;
   std::error_code wrong;
@@ -274,6 +285,28 @@ std::string read_start(const std::string& path, std::size_t limit) {
   file.read(out.data(), static_cast<std::streamsize>(limit));
   out.resize(static_cast<std::size_t>(std::max<std::streamsize>(0, file.gcount())));
   return out;
+}
+
+std::string log_tail(const std::string& path, std::size_t max_bytes, std::size_t max_lines) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) return "";
+  // Room for the times and stream names before the lines' text.
+  const auto size = static_cast<std::size_t>(std::max<std::streamoff>(0, file.tellg()));
+  const std::size_t wanted = std::min(size, max_bytes + max_lines * 64);
+  file.seekg(static_cast<std::streamoff>(size - wanted));
+  std::string raw(wanted, '\0');
+  file.read(raw.data(), static_cast<std::streamsize>(wanted));
+  std::vector<std::string> lines = base::split(raw, '\n');
+  if (wanted < size && !lines.empty()) lines.erase(lines.begin());   // cut in the middle
+  if (!lines.empty() && lines.back().empty()) lines.pop_back();
+  if (lines.size() > max_lines) lines.erase(lines.begin(), lines.end() - static_cast<std::ptrdiff_t>(max_lines));
+  std::string out;
+  for (const std::string& line : lines) {   // "2026-11-25T10:00:00.1Z stdout F text"
+    std::size_t at = 0;
+    for (int word = 0; word < 3 && at != std::string::npos; ++word) at = line.find(' ', at == 0 ? 0 : at + 1);
+    if (at != std::string::npos) out += line.substr(at + 1) + "\n";
+  }
+  return out.size() > max_bytes ? out.substr(out.size() - max_bytes) : out;
 }
 
 void remove_tree(const std::string& path) {

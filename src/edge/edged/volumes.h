@@ -27,6 +27,8 @@ Result<void> bind_sub_path(const std::string& volume, const std::string& sub, co
 
 // Unmounts and removes all of the pod's folders.
 Result<void> remove_volumes(const std::string& root, const std::string& uid);
+// The pod's log folder, whatever its name and namespace were.
+void remove_logs(const std::string& logs_dir, const std::string& uid);
 // Uids of the pods that have folders.
 std::vector<std::string> pods_on_disk(const std::string& root);
 
@@ -34,6 +36,8 @@ std::vector<std::string> pods_on_disk(const std::string& root);
 Result<void> make_folder(const std::string& path, int mode = 0755);
 Result<void> write_file(const std::string& path, const std::string& content, int mode);
 std::string read_start(const std::string& path, std::size_t limit);
+// The text of the last lines of a log in CRI's format, without times and stream names.
+std::string log_tail(const std::string& path, std::size_t max_bytes, std::size_t max_lines);
 void remove_tree(const std::string& path);
 
 }  // namespace kubeedge::edged

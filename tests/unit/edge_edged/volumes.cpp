@@ -180,6 +180,34 @@ TEST_CASE("all volumes are tried; the first error names its volume") {
   CHECK(read(root.path + "/pods/u1/volumes/kubernetes.io~configmap/good/a") == "1");
 }
 
+TEST_CASE("what was written once outlives its object: a container may restart with its ConfigMap deleted (C70)") {
+  const Folder root;
+  const Json pod = pod_with(R"([{"name":"v","configMap":{"name":"conf"}}])");
+  REQUIRE(prepare_volumes(root.path, pod, conf(R"({"a":"1"})"), {}));
+  CHECK(prepare_volumes(root.path, pod, {}, {}));
+  CHECK(read(root.path + "/pods/u1/volumes/kubernetes.io~configmap/v/a") == "1");
+}
+
+TEST_CASE("the end of a container's log, as its termination message") {
+  const Folder root;
+  const std::string log = root.path + "/0.log";
+  CHECK(log_tail(log, 100, 10).empty());
+  std::ofstream(log) << "2026-11-25T10:00:00.1Z stdout F one\n2026-11-25T10:00:00.2Z stderr F two words\nnonsense\n2026-11-25T10:00:00.3Z stdout P three\n";
+  CHECK(log_tail(log, 100, 10) == "one\ntwo words\nthree\n");
+  CHECK(log_tail(log, 100, 1) == "three\n");
+  CHECK(log_tail(log, 4, 10) == "ree\n");
+}
+
+TEST_CASE("a pod's logs go by its uid, others stay") {
+  const Folder root;
+  fs::create_directories(root.path + "/default_p_u1/c");
+  fs::create_directories(root.path + "/default_p_u12");
+  remove_logs(root.path, "u1");
+  remove_logs(root.path, "");
+  CHECK_FALSE(fs::exists(root.path + "/default_p_u1"));
+  CHECK(fs::exists(root.path + "/default_p_u12"));
+}
+
 TEST_CASE("hostPath types") {
   const Folder root;
   const std::string host = root.path + "/host";
