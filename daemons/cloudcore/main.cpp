@@ -1,6 +1,7 @@
 // cloudcore: flags and cloudcore.yaml to options. The work is in serve.cpp and src/cloud.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -56,7 +57,7 @@ int main(int argc, char** argv) {
   app.add_flag("--defaultconfig", flags.defaultconfig, "print a cloudcore.yaml with the defaults");
   app.add_flag("--version", flags.version, "print the version");
   CLI::App* token = app.add_subcommand("token", "make a new join token and print it");
-  token->add_option("--data-dir", flags.own.data_dir, "where standalone keeps everything");
+  const CLI::Option* own_dir = token->add_option("--data-dir", flags.own.data_dir, "where standalone keeps everything");
   token->add_option("--config", flags.config, "cloudcore.yaml of a cloudcore on a kube-apiserver");
   token->add_option("--kube-config", flags.kubeconfig, "kubeconfig of a real kube-apiserver");
   token->add_option("--master", flags.master, "URL of the kube-apiserver, in place of the kubeconfig's");
@@ -72,7 +73,9 @@ int main(int argc, char** argv) {
     std::cerr << "cloudcore: " << config.error().message << "\n";
     return 1;
   }
-  const bool cluster_named = !config->kubeconfig.empty() || !config->master.empty();
+  // In a pod, and with no standalone folder named, it is the cluster's token that is asked for.
+  const bool in_pod = std::getenv("KUBERNETES_SERVICE_HOST") != nullptr && own_dir->count() == 0;
+  const bool cluster_named = !config->kubeconfig.empty() || !config->master.empty() || in_pod;
   if (token->parsed()) return cluster_named ? cloudcore::print_cluster_token(*config) : cloudcore::print_standalone_token(flags.own.data_dir);
   if (flags.standalone) {
     if (!flags.kubeconfig.empty() || !flags.master.empty()) {

@@ -368,7 +368,10 @@ void MetaManager::update_lease(Bytes lease, MetaDone done) {
 }
 void MetaManager::patch_pod_status(const std::string& ns, const std::string& name, std::string patch, MetaDone done) {
   auto resource = ns + "/podpatch/" + name;
-  impl_->write_and_forget({upsert_meta(resource, "podpatch", patch)});
+  // Only beside its pod: the last patch of a pod that was deleted by force would stay for ever.
+  impl_->write_and_forget({{"INSERT INTO meta(key,type,value) SELECT ?1,'podpatch',?2 WHERE EXISTS (SELECT 1 FROM meta WHERE key=?3) "
+                            "ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+                            {resource, patch, ns + "/pod/" + name}}});
   impl_->ask("patch", resource, wire::json_string(patch), kRemoteQueryTimeout, {ns + "/pod/" + name, "pod", "v1", "Pod", true}, std::move(done));
 }
 void MetaManager::delete_pod(const std::string& ns, const std::string& name, const std::string& uid, MetaDone done) {

@@ -12,6 +12,8 @@
 namespace kubeedge::kube {
 namespace {
 
+constexpr const char* kTooLarge = "ResponseTooLarge";   // ApiError::reason of an answer over our own limit
+
 // Retry-After in seconds; its date form is not used by an API server.
 Milliseconds retry_after(const net::Headers& headers) {
   const auto seconds = base::to_int(net::header(headers, "Retry-After"));
@@ -25,7 +27,7 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
   Impl(const Runtime& r, RemoteOptions o) : runtime(r), options(std::move(o)) {
     net::HttpClientOptions http_options;
     http_options.dial.tls = options.tls;
-    http_options.limits.max_body_bytes = kMaxListBody;
+    http_options.limits.max_body_bytes = options.max_list_body;
     http = net::HttpClient::create(runtime, options.endpoint, std::move(http_options), options.max_connections);
   }
 
@@ -78,7 +80,7 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
     http->fetch(authorized(out), [weak = weak_from_this(), out, turned_away, done = std::move(done)](Result<net::HttpResponse> answer) mutable {
       const auto self = weak.lock();
       if (!self || !done) return;
-      if (!answer) return done(ApiError{0, "", answer.error().message, {}});
+      if (!answer) return done(ApiError{0, answer.error().code == Errc::kLimitExceeded ? kTooLarge : "", answer.error().message, {}});
       const Milliseconds wait = retry_after(answer->headers);
       if ((answer->status == 429 || (answer->status == 503 && wait > Milliseconds{0})) && turned_away < kMaxThrottled) {
         return self->later(std::max(wait, Milliseconds{1000}), [self = self.get(), out = std::move(out), turned_away, done = std::move(done)]() mutable {
@@ -101,10 +103,13 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
     });
   }
 
-  void list_page(std::string target, std::string token, ObjectList so_far, KubeClient::Done<ObjectList> done) {
-    std::string page = target + "limit=" + std::to_string(kPageSize);
+  // A page of large objects may be over max_list_body: then half as many are asked for, down to one.
+  void list_page(std::string target, std::string token, int page_size, ObjectList so_far, KubeClient::Done<ObjectList> done) {
+    std::string page = target + "limit=" + std::to_string(page_size);
     if (!token.empty()) page += "&continue=" + base::percent_encode(token);
-    fetch(request("GET", page), [self = shared_from_this(), target, so_far = std::move(so_far), done = std::move(done)](ApiResult<Bytes> body) mutable {
+    fetch(request("GET", page), [self = shared_from_this(), target, token, page_size, so_far = std::move(so_far), done = std::move(done)](ApiResult<Bytes> body) mutable {
+      if (!body && body.error().reason == kTooLarge && page_size > 1)
+        return self->list_page(std::move(target), std::move(token), page_size / 2, std::move(so_far), std::move(done));
       if (!body) return done(body.error());
       std::string more;
       std::optional<ObjectList> part = parse_list(*body, more);
@@ -112,7 +117,7 @@ struct RemoteKubeClient::Impl : std::enable_shared_from_this<RemoteKubeClient::I
       so_far.resource_version = part->resource_version;
       for (Bytes& item : part->items) so_far.items.push_back(std::move(item));
       if (more.empty()) return done(std::move(so_far));
-      self->list_page(std::move(target), std::move(more), std::move(so_far), std::move(done));
+      self->list_page(std::move(target), std::move(more), page_size, std::move(so_far), std::move(done));
     });
   }
 };
@@ -180,7 +185,7 @@ void RemoteKubeClient::get(const Resource& resource, const std::string& ns, cons
 void RemoteKubeClient::list(const Resource& resource, ListOptions options, Done<ObjectList> done) {
   std::string target = object_path(resource, options.ns, "", "") + "?";
   if (const std::string selectors = selector_query(options); !selectors.empty()) target += selectors + "&";
-  impl_->list_page(std::move(target), "", {}, std::move(done));
+  impl_->list_page(std::move(target), "", kPageSize, {}, std::move(done));
 }
 
 std::unique_ptr<Watch> RemoteKubeClient::watch(const Resource& resource, ListOptions options, const std::string& resource_version,

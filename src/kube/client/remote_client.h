@@ -19,6 +19,7 @@ struct RemoteOptions {
   std::string bearer_token;
   std::string token_file;            // wins over bearer_token; read again every kTokenFileAge and after a 401
   std::size_t max_connections = 8;   // for requests; each watch has one of its own
+  std::size_t max_list_body = 64 * 1024 * 1024;  // one answer; a larger page of a list is asked for in halves
 };
 
 // Lives on the runtime's executor. After destruction no callback runs.
@@ -28,7 +29,6 @@ class RemoteKubeClient final : public KubeClient {
  public:
   static constexpr int kPageSize = 500;                              // objects a list page
   static constexpr std::size_t kMaxWatchLine = 8 * 1024 * 1024;      // one watch event
-  static constexpr std::size_t kMaxListBody = 64 * 1024 * 1024;      // one answer
   static constexpr int kMaxThrottled = 10;                           // client-go's figure
   static constexpr Milliseconds kMaxRetryAfter{30'000};              // what a server may ask us to wait
   static constexpr Milliseconds kTokenFileAge{60'000};

@@ -185,6 +185,7 @@ TEST_CASE_FIXTURE(Fixture, "a patch answer becomes the pod row, but brings no de
   link.waiter(*answer);
   settle();
   CHECK_FALSE(meta->local("default/pod/web"));
+  CHECK_FALSE(meta->local("default/podpatch/web"));   // nor is a row made that nothing would delete
   deliver("ws-down-10-pod-insert.json");
   settle();
   CHECK(meta->local("default/pod/web")->str().find(R"("phase":"Running")") == std::string::npos);

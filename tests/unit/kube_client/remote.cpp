@@ -104,6 +104,30 @@ TEST_CASE("remote: paths, prefix, token, and a list in pages") {
   CHECK(net::header(lab.asked[0].headers, "Authorization") == "Bearer secret");
 }
 
+TEST_CASE("remote: a page over the limit is asked for in halves; one object over it is an error") {
+  Lab lab;
+  RemoteOptions options = lab.options();
+  options.max_list_body = 600;
+  RemoteKubeClient client(lab.runtime, options);
+  const std::string large = list_of(pod(std::string(700, 'x'), 1), "7");
+  const auto list = [&] {
+    std::optional<ApiResult<ObjectList>> got;
+    client.list(kPods, {}, [&](ApiResult<ObjectList> result) { got = std::move(result); });
+    lab.until([&] { return got.has_value(); });
+    return *got;
+  };
+  lab.script = {{200, list_of(pod("a", 1), "7", "t"), {}}, {200, large, {}}, {200, list_of(pod("b", 2), "7"), {}}};
+  const auto got = list();
+  REQUIRE(got);
+  CHECK((*got).items.size() == 2);
+  CHECK(lab.asked[1].target == "/api/v1/pods?limit=500&continue=t");
+  CHECK(lab.asked[2].target == "/api/v1/pods?limit=250&continue=t");
+  lab.asked.clear();
+  lab.script.assign(9, Answer{200, large, {}});   // 500, 250, 125, 62, 31, 15, 7, 3, 1
+  CHECK(list().error().message == "the answer's body is over 600 bytes");
+  CHECK(lab.asked.size() == 9);
+}
+
 TEST_CASE("remote: 429 and 503 with Retry-After are waited out, other errors are told as the server said them") {
   Lab lab;
   RemoteKubeClient client(lab.runtime, lab.options());
