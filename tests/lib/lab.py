@@ -112,9 +112,10 @@ class Lab:
     def token(self) -> str:
         return (self.dir / "cloud/join.token").read_text().strip()
 
-    def edge_command(self, node="edge1", token=None, data="edge", pods=False):
-        rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock", "--no-mqtt"] if pods else \
-               ["--no-pods", "--mqtt", f"tcp://127.0.0.1:{self.mqtt}"]
+    def edge_command(self, node="edge1", token=None, data="edge", pods=False, mqtt=None):
+        """`mqtt`: with the broker of broker_up(); where not said, an edge without pods has it and one with pods has not."""
+        rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock"] if pods else ["--no-pods"]
+        rest += ["--mqtt", f"tcp://127.0.0.1:{self.mqtt}"] if (not pods if mqtt is None else mqtt) else ["--no-mqtt"]
         return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join,
                                        "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, *rest)]
 

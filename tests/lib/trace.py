@@ -4,7 +4,7 @@ import re
 
 NODE_FACTS = {"capacity", "allocatable", "nodeInfo", "addresses", "images", "daemonEndpoints"}
 # Values that differ from run to run by their nature, by the key that holds them.
-RUN_FACTS = {"uid", "resourceVersion", "creationTimestamp", "lastHeartbeatTime", "lastTransitionTime", "renewTime", "acquireTime", "startTime", "startedAt",
+RUN_FACTS = {"uid", "resourceVersion", "creationTimestamp", "lastHeartbeatTime", "lastTransitionTime", "lastProbeTime", "renewTime", "acquireTime", "startTime", "startedAt",
              "finishedAt", "deletionTimestamp", "token", "expirationTimestamp", "timestamp", "event_id", "lastOnlineTime", "lastUpdatedTime", "containerID", "imageID",
              "hostIP", "hostIPs", "podIP", "podIPs", "managedFields", "ca.crt", "kubeletVersion", "observedTime", "generation"} | NODE_FACTS
 TOKEN_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}")
