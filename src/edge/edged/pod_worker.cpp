@@ -259,9 +259,10 @@ void PodWorker::fetch_token(const TokenNeed& need) {
                                self.need_inputs_by(self.now_ms() + kRetryInputs.count());
                              } else {
                                self.inputs_.tokens[key] = value;
-                               // Renewed at 80 % of its life, as kubelet does.
+                               // Renewed at 80 % of its life, as kubelet does; not at once where it is over already: the cloud's clock and
+                               // ours may differ, and the pod does not wait for them.
                                const auto end = base::from_rfc3339(text(member(token, "status", "expirationTimestamp")));
-                               self.need_inputs_by(end ? *end * 1000 - life * 200 : self.now_ms() + life * 800);
+                               self.need_inputs_by(std::max(end ? *end * 1000 - life * 200 : self.now_ms() + life * 800, self.now_ms() + kRetryInputs.count()));
                              }
                              self.fetched();
                            }));
