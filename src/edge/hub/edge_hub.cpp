@@ -1,9 +1,12 @@
 #include "edge/hub/edge_hub.h"
 
+#include <algorithm>
 #include <deque>
 
 #include "base/text.h"
 #include "edge/hub/link.h"
+#include "net/addresses.h"
+#include "net/route_watch.h"
 #include "net/websocket.h"
 #include "runtime/timer.h"
 #include "wire/message_codec.h"
@@ -28,6 +31,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   Link link;
   runtime::Timer timer, rotation;
   std::unique_ptr<net::WebSocket> socket;
+  std::unique_ptr<net::RouteWatch> routes;
   std::optional<Credentials> credentials;
   MessageSink *meta = nullptr, *twin = nullptr, *bus = nullptr;
   std::vector<LinkObserver*> observers;
@@ -60,6 +64,25 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
     timer.start(std::max(wait, Milliseconds{0}), [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->pump();
     });
+  }
+
+  void watch_routes() {
+    auto opened = net::RouteWatch::open(runtime, [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->routes_changed();
+    });
+    if (!opened) return log(runtime.log(), LogLevel::kInfo, "hub", "changes of address are not seen, reconnects wait for their time: {}", opened.error().message);
+    routes = std::move(*opened);
+  }
+  void routes_changed() {
+    if (stopped) return;
+    if (link.up() && !still_ours(ip)) return down(fmt::format("this host's address {} is gone", ip));
+    link.on_route_change(now());
+    arm();
+  }
+  static bool still_ours(const std::string& address) {
+    if (address.starts_with("127.") || address == "::1" || address.starts_with("fe80:")) return true;   // not listed
+    const auto all = net::host_addresses();
+    return std::find(all.begin(), all.end(), address) != all.end();
   }
 
   // A reason is logged when it changes: an outage of a night is one line, not ten thousand.
@@ -215,6 +238,7 @@ void HubClient::set_bus_sink(MessageSink* sink) { impl_->bus = sink; }
 void HubClient::add_observer(LinkObserver* observer) { impl_->observers.push_back(observer); }
 void HubClient::on_failure(unique_function<void(Error)> handler) { impl_->failed = std::move(handler); }
 void HubClient::start() {
+  impl_->watch_routes();
   impl_->link.start(impl_->now());
   impl_->pump();
 }
@@ -223,6 +247,7 @@ void HubClient::stop() {
   impl_->stopped = true;
   impl_->timer.cancel();
   impl_->rotation.cancel();
+  impl_->routes.reset();
   (void)impl_->link.on_down(impl_->now());
   impl_->socket.reset();
 }

@@ -54,6 +54,10 @@ std::vector<Link::Finished> Link::on_down(Milliseconds now) {
   return finished;
 }
 
+void Link::on_route_change(Milliseconds now) {
+  if (state_ == State::kWaiting) dial_at_ = std::min(dial_at_, std::max(now, dialled_at_ + kRouteDialGap));
+}
+
 std::optional<Link::Finished> Link::add_request(const Message& message, Milliseconds timeout, Milliseconds now, Done done) {
   if (!up()) return Finished{std::move(done), Error{Errc::kUnavailable, "not connected"}};
   if (pending_.size() >= kMaxPendingRequests)
@@ -86,6 +90,7 @@ Link::Actions Link::poll(Milliseconds now) {
   Actions actions;
   if (state_ == State::kWaiting && now >= dial_at_) {
     state_ = State::kDialling;
+    dialled_at_ = now;
     actions.dial = true;
   }
   if (state_ != State::kUp) return actions;

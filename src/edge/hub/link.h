@@ -20,6 +20,7 @@ namespace kubeedge::edge {
 inline constexpr Milliseconds kFirstWaits{10'000};
 inline constexpr Milliseconds kFirstPhase{600'000};
 inline constexpr Milliseconds kLongestWait{60'000};
+inline constexpr Milliseconds kRouteDialGap{1'000};   // changes of route dial at most this often
 inline constexpr std::size_t kMaxPendingRequests = 1024;
 inline constexpr int kMissedLeasesDead = 2;   // lease answers missing in a row = a dead link
 
@@ -45,6 +46,8 @@ class Link {
   void on_up(Milliseconds now);
   // Closed or the dial failed. Every pending request ends with kUnavailable.
   std::vector<Finished> on_down(Milliseconds now);
+  // The host has other addresses or routes: what waits dials now.
+  void on_route_change(Milliseconds now);
   bool up() const { return state_ == State::kUp; }
 
   // Registers a request that was (or is about to be) sent. A full table gives `done` back.
@@ -69,7 +72,7 @@ class Link {
   Milliseconds heartbeat_;
   std::mt19937_64 random_;
   State state_ = State::kIdle;
-  Milliseconds dial_at_{}, keepalive_at_{}, outage_since_{};
+  Milliseconds dial_at_{}, dialled_at_{}, keepalive_at_{}, outage_since_{};
   bool outage_ = false;
   int failures_ = 0, missed_leases_ = 0;
   std::map<MessageId, Pending> pending_;

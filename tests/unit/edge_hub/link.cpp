@@ -97,3 +97,24 @@ TEST_CASE("messages go by group") {
   m.group = "else";
   CHECK(link.route(m, none) == Link::Target::kNone);
 }
+
+TEST_CASE("a change of address or route ends the wait, at most once a second") {
+  Link link(seconds(15), 7);
+  Milliseconds now{1000};
+  link.start(now);
+  for (int i = 0; i < 8; ++i) {           // far into the back-off
+    now = link.next(now);
+    CHECK(link.poll(now).dial);
+    link.on_route_change(now);            // while dialling: nothing to hurry
+    CHECK_FALSE(link.poll(now).dial);
+    (void)link.on_down(now);
+  }
+  CHECK(link.next(now) - now > seconds(1));
+  link.on_route_change(now);
+  CHECK(link.next(now) == now + kRouteDialGap);
+  now += kRouteDialGap;
+  CHECK(link.poll(now).dial);
+  link.on_up(now);
+  link.on_route_change(now);
+  CHECK(link.up());
+}
