@@ -1,5 +1,4 @@
 // cloudcore: flags and cloudcore.yaml to options. The work is in serve.cpp and src/cloud.
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -7,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "config.h"
+#include "process.h"
 #include "serve.h"
 
 namespace {
@@ -39,7 +39,7 @@ kubeedge::Result<cloudcore::Config> config_of(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);
+  daemons::prepare_process();
   Flags flags;
   CLI::App app{"cloudcore: the cloud side of KubeEdge, on a kube-apiserver or, with --standalone, on its own"};
   app.add_flag("--standalone", flags.standalone, "serve a small Kubernetes API of its own; no Kubernetes needed");

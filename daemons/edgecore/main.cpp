@@ -1,5 +1,4 @@
 // edgecore: flags and edgecore.yaml to options, signals, run. The work is in src/edge.
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 
@@ -9,6 +8,7 @@
 
 #include "base/text.h"
 #include "config.h"
+#include "process.h"
 #include "edge/edged/edged.h"
 
 namespace {
@@ -103,7 +103,7 @@ int run(edgecore::Config config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);
+  daemons::prepare_process();
   Flags flags;
   CLI::App app{"edgecore: the edge side of KubeEdge"};
   app.add_option("--config", flags.config, "edgecore.yaml");
