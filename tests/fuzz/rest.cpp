@@ -12,12 +12,33 @@ void check(bool holds) {
   if (!holds) std::abort();
 }
 
-}  // namespace
+constexpr const char* kResources[] = {"core/pods", "core/configmaps", "core/namespaces", "core/serviceaccounts", "core/nodes", "devices.kubeedge.io/devices"};
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+kubeedge::Bytes at_revision(const kubeedge::Bytes& object, std::uint64_t revision) {
+  auto json = kubeedge::base::parse_json(object);
+  json["metadata"]["resourceVersion"] = std::to_string(revision);
+  return kubeedge::Bytes(kubeedge::base::dump_json(json));
+}
+
+// Made once through the API, put straight into each input's storage: creating them anew would be most of the work.
+std::vector<kubeedge::kube::StoredObject> seed() {
   rest_test::Harness server;
   server.send("POST", rest_test::kPods, rest_test::kPod);
   server.send("POST", rest_test::kMaps, rest_test::json{{"metadata", {{"name", "m"}}}, {"data", {{"a", "1"}}}});
+  std::vector<kubeedge::kube::StoredObject> all;
+  for (const char* resource : kResources)
+    for (auto& object : server.storage.list(resource, "")) all.push_back(std::move(object));
+  return all;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static const auto objects = seed();
+  rest_test::Harness server(rest_test::Harness::Content::kNothing);
+  for (const auto& object : objects)
+    server.storage.put(object.key, 0, [&](std::uint64_t revision) { return at_revision(object.json, revision); },
+                       [](const kubeedge::Result<kubeedge::kube::StoredObject>& stored) { check(stored.ok()); });
   for (std::string_view record : fuzz::records(data, size)) {
     std::string_view line = fuzz::take_until(record, '\n');
     const std::string method(fuzz::take_until(line, ' '));
@@ -28,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!answer->streaming && answer->type.find("json") != std::string::npos) check(!kubeedge::base::parse_json(answer->body).is_discarded());
     if (answer->gone) answer->gone();
   }
-  for (const char* resource : {"core/pods", "core/configmaps", "core/nodes", "core/namespaces", "devices.kubeedge.io/devices"})
+  for (const char* resource : kResources)
     for (const auto& object : server.storage.list(resource, "")) {
       const auto json = kubeedge::base::parse_json(object.json);
       check(json.is_object() && json.at("metadata").at("name") == object.key.name);

@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import socket
 import ssl
 import sys
@@ -289,6 +290,50 @@ def messages(cloud):
     cloud.well(f"{count} spoilt messages")
 
 
+def deaf_node(cloud):
+    """Asks without end and reads no answer: what is queued for it has a limit, then it is hung up on."""
+    peer, _ = session(cloud.lab.hub, cloud.good)
+    query = frame(TEXT, (GOLDEN / "hub/ws-up-04-node-query.json").read_bytes().replace(b"edge-1", b"bad1"))
+    count, most = 0, 0.0
+    deadline = time.monotonic() + 20
+    with peer:
+        try:
+            while time.monotonic() < deadline:
+                peer.sendall(query * 200)
+                count += 200
+                most = max(most, rss_mb(cloud.lab.processes["cloudcore"]))
+        except OSError:
+            pass
+    print(f"{count} questions, at most {most:.1f} MB")
+    assert most < cloud.started + MOST_GROWTH_MB, f"{cloud.started:.1f} MB -> {most:.1f} MB"
+    cloud.well("a node that does not read")
+
+
+def descriptors(cloud):
+    """More connections than the process may have descriptors: those that are there go on, and new ones come in when some have gone."""
+    process = cloud.lab.processes["cloudcore"]
+    in_use = len(os.listdir(f"/proc/{process.pid}/fd"))
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (in_use + 40, 4096))
+    crowd = [socket.create_connection(("127.0.0.1", cloud.lab.hub)) for _ in range(100)]
+    before = sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(") ", 1)[1].split()[11:13]))
+    time.sleep(1)
+    ticks = sum(map(int, open(f"/proc/{process.pid}/stat").read().rsplit(") ", 1)[1].split()[11:13])) - before
+    assert ticks < 50, f"{ticks} ticks of CPU in a second of waiting for descriptors"
+    for peer in crowd:
+        peer.close()
+    until(15, "connections are taken again", lambda: answers_now(cloud))
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (4096, 4096))
+    cloud.well("no descriptors left")
+
+
+def answers_now(cloud):
+    try:
+        with tls(cloud.lab.api, seconds=2) as peer:
+            return b" 200 " in exchange(peer, b"GET /readyz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    except OSError:
+        return False
+
+
 with Lab() as lab:
     lab.broker_up()
     lab.cloud_up()
@@ -298,7 +343,7 @@ with Lab() as lab:
     before = until(10, "the cloud's annotations are there", lambda: (lambda node: node if "cloudcore" in node["annotations"] else None)(edge1()))
     cloud = Cloud(lab)
     idle = [socket.create_connection(("127.0.0.1", port)) for port, _ in cloud.ports.values() for _ in range(50)]   # they say nothing, all the time
-    for part in (without_tls, http, api, certificates, upgrades, frames, messages):
+    for part in (without_tls, http, api, certificates, upgrades, frames, messages, deaf_node, descriptors):
         if sys.argv[1:] and part.__name__ not in sys.argv[1:]:
             continue
         started = time.monotonic()
