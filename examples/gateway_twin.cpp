@@ -1,5 +1,5 @@
 // A gateway's own firmware process with an edge inside: hub, meta store, twins and the MQTT bus; no containers.
-//   gateway_twin CLOUD TOKEN_FILE DATA_DIR BROKER_PORT NAMESPACE/DEVICE PROPERTY VALUE
+//   gateway_twin CLOUD TOKEN_FILE DATA_DIR BROKER_PORT NAMESPACE/DEVICE PROPERTY VALUE [HUB_PORT JOIN_PORT]
 // Reports VALUE once the device is known, prints each desired value and reports it back as done.
 #include <chrono>
 #include <cstdio>
@@ -13,8 +13,8 @@
 #include <kubeedge/edge.h>
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
-    std::fprintf(stderr, "usage: gateway_twin CLOUD TOKEN_FILE DATA_DIR BROKER_PORT NAMESPACE/DEVICE PROPERTY VALUE\n");
+  if (argc != 8 && argc != 10) {
+    std::fprintf(stderr, "usage: gateway_twin CLOUD TOKEN_FILE DATA_DIR BROKER_PORT NAMESPACE/DEVICE PROPERTY VALUE [HUB_PORT JOIN_PORT]\n");
     return 2;
   }
   asio::io_context loop;   // the firmware's own loop
@@ -28,6 +28,10 @@ int main(int argc, char** argv) {
   kubeedge::EdgeOptions options;
   options.node_name = "gw-17";
   options.cloud = argv[1];
+  if (argc == 10) {
+    options.hub_port = static_cast<std::uint16_t>(std::atoi(argv[8]));
+    options.join_port = static_cast<std::uint16_t>(std::atoi(argv[9]));
+  }
   options.token = *token;
   options.data_dir = argv[3];
   options.mqtt = kubeedge::MqttOptions::broker("127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[4])));

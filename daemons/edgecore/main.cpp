@@ -6,10 +6,11 @@
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 
+#include <kubeedge/edged.h>
+
 #include "base/text.h"
 #include "config.h"
 #include "process.h"
-#include "edge/edged/edged.h"
 
 namespace {
 

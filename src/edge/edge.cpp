@@ -118,6 +118,7 @@ struct Edge::Impl {
 };
 
 Result<void> Edge::Impl::create() {
+  if (Result<void> usable = runtime.usable(); !usable) return usable;
   auto name = usable_node_name(options.node_name);
   if (!name) return std::move(name).error();
   options.node_name = *name;

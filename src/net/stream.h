@@ -42,7 +42,7 @@ class Stream {
   using WriteHandler = unique_function<void(Result<void>)>;
 
   // The next bytes, at most kReadChunk of them; an empty Bytes is the peer's orderly end. One read at a time.
-  static constexpr std::size_t kReadChunk = 64 * 1024;
+  static constexpr std::size_t kReadChunk = 16 * 1024;   // a TLS record; on the stack
   virtual void read(ReadHandler done) = 0;
   // Queues `data`; done when the kernel has it. Many writes may be queued; order is kept.
   virtual void write(Bytes data, WriteHandler done) = 0;

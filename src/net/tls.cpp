@@ -206,7 +206,9 @@ class Session final : public TlsSession {
   // The thread's error queue is cleared first: SSL_get_error would take somebody else's leftover for ours.
   Io handshake() override {
     ERR_clear_error();
-    return classify(SSL_do_handshake(ssl_));
+    const Io io = classify(SSL_do_handshake(ssl_));
+    if (io == Io::kDone) keep_peer();
+    return io;
   }
 
   Io read(char* to, std::size_t room, std::size_t& got) override {
@@ -229,12 +231,20 @@ class Session final : public TlsSession {
   std::string failure() const override { return failure_; }
 
   std::optional<PeerCertificate> peer_certificate() const override {
-    X509* certificate = SSL_get0_peer_certificate(ssl_);
-    if (certificate == nullptr) return std::nullopt;
-    return facts_of(certificate);
+    return peer_;
   }
 
  private:
+  // OpenSSL keeps the peer's certificate as long as the connection, its decoded key (4 KiB for P-256) with it. Nobody asks
+  // for that key after the handshake: the facts are kept, and our own key, which all connections share, takes its place.
+  void keep_peer() {
+    X509* certificate = SSL_get0_peer_certificate(ssl_);
+    if (certificate == nullptr || peer_) return;
+    peer_ = facts_of(certificate);
+    if (EVP_PKEY* own = SSL_get_privatekey(ssl_); own != nullptr) X509_set_pubkey(certificate, own);
+    ERR_clear_error();
+  }
+
   Io classify(int code) {
     if (code == 1) return Io::kDone;
     const int number = errno;
@@ -276,6 +286,7 @@ class Session final : public TlsSession {
   std::string host_;
   std::string failure_;
   std::string refused_names_;
+  std::optional<PeerCertificate> peer_;
   bool broken_ = false;
 };
 

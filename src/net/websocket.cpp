@@ -16,7 +16,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   Session(const Runtime& runtime, std::unique_ptr<Stream> stream, Bytes early, bool server, WebSocketOptions options)
       : runtime_(runtime), stream_(std::move(stream)), early_(std::move(early)), server_(server), options_(options),
         reader_(wire::FrameOptions{server, options.max_message_bytes, options.validate_utf8}), message_timer_(runtime),
-        certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()), local_(stream_->local_address()) {}
+        peer_(stream_->peer_address()), local_(stream_->local_address()) {}
 
   void start(WebSocket::Handlers handlers) {
     handlers_ = std::make_shared<WebSocket::Handlers>(std::move(handlers));
@@ -53,7 +53,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   std::size_t queued() const { return stream_ ? stream_->queued_bytes() : 0; }
-  const std::optional<PeerCertificate>& certificate() const { return certificate_; }
+  std::optional<PeerCertificate> certificate() const { return stream_ ? stream_->peer_certificate() : std::nullopt; }
   const std::string& peer() const { return peer_; }
   const std::string& local() const { return local_; }
 
@@ -170,7 +170,6 @@ class Session final : public std::enable_shared_from_this<Session> {
   WebSocketOptions options_;
   wire::FrameReader reader_;
   runtime::Timer message_timer_;
-  std::optional<PeerCertificate> certificate_;
   std::string peer_, local_;
   std::shared_ptr<WebSocket::Handlers> handlers_;
   std::string masks_;

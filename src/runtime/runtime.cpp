@@ -5,6 +5,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 
+#include "base/text.h"
 #include "runtime/blocking_pool.h"
 #include "runtime/store_thread.h"
 
@@ -55,8 +56,20 @@ struct Runtime::Shared {
   std::unique_ptr<StoreThread> store;
 };
 
-Runtime::Runtime(asio::any_io_executor executor, Logger& logger, const Clock& clock)
-    : executor_(std::move(executor)), logger_(&logger), clock_(&clock), shared_(std::make_shared<Shared>()) {}
+bool detail::library_sees_loop(asio::detail::thread_context* loop) noexcept {
+  return asio::detail::call_stack<asio::detail::thread_context, asio::detail::thread_info_base>::contains(loop) != nullptr;
+}
+
+Runtime::Runtime(asio::any_io_executor executor, Logger& logger, const Clock& clock, AsioFacts program)
+    : executor_(std::move(executor)), logger_(&logger), clock_(&clock), program_(program), shared_(std::make_shared<Shared>()) {}
+
+Result<void> Runtime::usable() const {
+  if (program_.version != ASIO_VERSION)
+    return base::error(Errc::kInvalidArgument, "this program was compiled with asio {}, libkubeedge with asio {}", program_.version, ASIO_VERSION);
+  if (!program_.loop_is_shared)
+    return base::error(Errc::kInvalidArgument, "this program keeps asio's symbols from libkubeedge.so (a version script of its linker?): show them, or link libkubeedge.a");
+  return {};
+}
 
 void Runtime::run_blocking(unique_function<void()> work, unique_function<void()> done) const {
   // The job holds no Runtime (else the blocking thread could destroy its own pool), and the loop stays alive until told.

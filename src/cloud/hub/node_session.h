@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <string>
@@ -84,7 +84,7 @@ class NodeSession {
   bool begun_ = false;
   bool overflowed_ = false;
   std::map<std::string, Flight> flights_;     // by message id
-  std::deque<Waiting> queue_;                 // at most one a UID
+  std::list<Waiting> queue_;                  // at most one a UID
   std::vector<Message> sends_;
 };
 

@@ -1,4 +1,4 @@
-#include "edge/edged/edged.h"
+#include <kubeedge/edged.h>
 
 #include <algorithm>
 #include <map>
@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "edge/edged/pod_worker.h"
 #include "edge/edged/volumes.h"
+#include "edge/ports/pod_runtime.h"
 
 namespace kubeedge::edged {
 namespace {

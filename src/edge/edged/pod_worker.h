@@ -7,10 +7,10 @@
 #include <set>
 #include <string>
 
+#include <kubeedge/edged.h>
 #include <kubeedge/runtime.h>
 
 #include "edge/edged/cri_client.h"
-#include "edge/edged/edged.h"
 #include "edge/edged/pod_actions.h"
 #include "edge/edged/pod_inputs.h"
 #include "edge/edged/pod_status.h"

@@ -364,7 +364,8 @@ void MetaManager::create_lease(Bytes lease, MetaDone done) {
   impl_->ask("insert", impl_->lease_key(), std::move(lease), kLeaseTimeout, impl_->keep_lease(), std::move(done));
 }
 void MetaManager::update_lease(Bytes lease, MetaDone done) {
-  impl_->ask("update", impl_->lease_key(), std::move(lease), kLeaseTimeout, impl_->keep_lease(), std::move(done));
+  // A renewal is not kept: every 10 s a commit that nobody will read, on flash, for as long as the node lives.
+  impl_->ask("update", impl_->lease_key(), std::move(lease), kLeaseTimeout, {}, std::move(done));
 }
 void MetaManager::patch_pod_status(const std::string& ns, const std::string& name, std::string patch, MetaDone done) {
   auto resource = ns + "/podpatch/" + name;

@@ -40,3 +40,14 @@ TEST_CASE("blocking work runs in order on another thread and answers on the loop
   loop.run();
   CHECK(order == "abc");
 }
+
+TEST_CASE("a program with another asio than the library's is refused with a reason") {
+  asio::io_context loop;
+  CHECK(Runtime{loop.get_executor()}.usable());
+  AsioFacts older;
+  older.version = 101200;
+  CHECK(Runtime(loop.get_executor(), stderr_logger(), system_clock(), older).usable().error().message.find("asio 101200") != std::string::npos);
+  AsioFacts apart;
+  apart.loop_is_shared = false;
+  CHECK(Runtime(loop.get_executor(), stderr_logger(), system_clock(), apart).usable().error().message.find("libkubeedge.a") != std::string::npos);
+}

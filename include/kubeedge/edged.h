@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "edge/ports/pod_runtime.h"
-
 namespace kubeedge {
 inline namespace v0 {
+
+class PodRuntimeFactory;
 
 struct CriOptions {
   std::string endpoint = "unix:///run/containerd/containerd.sock";
