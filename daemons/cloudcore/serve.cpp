@@ -6,6 +6,8 @@
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 
+#include <kubeedge/cloud.h>
+
 #include "base/text.h"
 #include "cloud/cloud.h"
 #include "cloud/cluster/cluster.h"
@@ -167,33 +169,35 @@ int serve_standalone(const StandaloneFlags& flags, const Config& config) {
   asio::io_context loop{1};
   const Runtime runtime{loop.get_executor()};
 
-  cloud::StandaloneOptions own;
-  own.data_dir = flags.data_dir;
-  own.advertise = config.advertise_addresses;
-  own.dns_names = config.dns_names;
-  own.api_address = flags.api_address;
-  own.api_port = static_cast<std::uint16_t>(flags.api_port);
-  auto standalone = cloud::Standalone::create(runtime, own);
-  if (!standalone) return fail(standalone.error());
-
-  const cloud::CloudOptions options = cloud_options(config, (*standalone)->credentials().ca, (*standalone)->credentials().server);
-  auto made = cloud::Cloud::create(runtime, (*standalone)->client(), options);
+  kubeedge::StandaloneCloudOptions options;
+  options.data_dir = flags.data_dir;
+  options.advertise = config.advertise_addresses;
+  options.dns_names = config.dns_names;
+  options.api_address = flags.api_address;
+  options.api_port = static_cast<std::uint16_t>(flags.api_port);
+  options.hub_address = config.hub_address;
+  options.hub_port = config.hub_port;
+  options.join_address = config.join_address;
+  options.join_port = config.join_port;
+  options.node_limit = static_cast<std::size_t>(config.node_limit);
+  options.keepalive_s = static_cast<int>(config.keepalive_s);
+  options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
+  auto made = kubeedge::StandaloneCloud::create(runtime, options);
   if (!made) return fail(made.error());
-  if (auto started = (*made)->start(); !started) return fail(started.error());
-  (*standalone)->start();
+  auto standalone = std::make_unique<kubeedge::StandaloneCloud>(std::move(*made));
+  if (auto started = standalone->start(); !started) return fail(started.error());
 
-  std::printf("cloudcore %s standalone: API https://%s:%u, edges wss://%s:%u, join https://%s:%u\n", kVersion, own.api_address.c_str(),
-              (*standalone)->api_port(), options.hub_address.c_str(), (*made)->hub_port(), options.join_address.c_str(), (*made)->join_port());
-  std::printf("  kubectl:  export KUBECONFIG=%s/admin.kubeconfig\n", own.data_dir.c_str());
-  std::printf("  join:     edgecore --cloud %s --token $(cat %s/join.token)\n", join_address((*standalone)->credentials().addresses).c_str(), own.data_dir.c_str());
+  std::printf("cloudcore %s standalone: API https://%s:%u, edges wss://%s:%u, join https://%s:%u\n", kVersion, options.api_address.c_str(),
+              standalone->api_port(), options.hub_address.c_str(), standalone->hub_port(), options.join_address.c_str(), standalone->join_port());
+  std::printf("  kubectl:  export KUBECONFIG=%s/admin.kubeconfig\n", options.data_dir.c_str());
+  std::printf("  join:     edgecore --cloud %s --token $(cat %s/join.token)\n", join_address(standalone->addresses()).c_str(), options.data_dir.c_str());
   std::fflush(stdout);
 
   asio::signal_set signals{loop, SIGTERM, SIGINT};
   signals.async_wait([&](std::error_code failed, int) {
     if (failed) return;
-    (*made)->stop([&] {
-      (*made).reset();
-      (*standalone).reset();
+    standalone->stop([&] {
+      standalone.reset();
       loop.stop();
     });
   });

@@ -54,7 +54,7 @@ def check_units(tree, lab):
     folder.mkdir()
     for unit in ("cloudcore", "edgecore"):
         text = next(tree.root.rglob(f"{unit}.service")).read_text()
-        assert "@" not in text, text
+        assert "@bindir@" not in text, text
         (folder / f"{unit}.service").write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={BUILD}/daemons/{unit}/{unit}", text))
         said = subprocess.run(["systemd-analyze", "verify", folder / f"{unit}.service"], capture_output=True, text=True)
         assert said.returncode == 0 and f"{unit}.service" not in said.stderr, said.stderr
