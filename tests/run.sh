@@ -84,6 +84,9 @@ if [ "$tier" = full ]; then
         step "fuzz/$name" "$target" -max_total_time="${KUBEEDGE_FUZZ_SECONDS:-60}" -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$logs/$name/" "$logs/$name" "tests/fuzz/corpus/$name"
       done
   fi
+  if wanted bench; then
+    step bench env -u KUBEEDGE_BUILD tests/bench/run.sh && cat "$logs/bench.log"
+  fi
   for suite in tests/interop/*.sh tests/interop/*.py; do
     [ -x "$suite" ] || continue
     name=${suite##*/}
