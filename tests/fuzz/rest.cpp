@@ -14,20 +14,23 @@ void check(bool holds) {
 
 constexpr const char* kResources[] = {"core/pods", "core/configmaps", "core/namespaces", "core/serviceaccounts", "core/nodes", "devices.kubeedge.io/devices"};
 
-kubeedge::Bytes at_revision(const kubeedge::Bytes& object, std::uint64_t revision) {
-  auto json = kubeedge::base::parse_json(object);
-  json["metadata"]["resourceVersion"] = std::to_string(revision);
-  return kubeedge::Bytes(kubeedge::base::dump_json(json));
-}
+constexpr std::uint64_t kFirstRevision = 2;   // of an object in a new MemoryStorage
 
-// Made once through the API, put straight into each input's storage: creating them anew would be most of the work.
+// Made once through the API, put straight into each input's storage: creating them anew would be most of the work. Each
+// carries the revision that it gets when they are put in this order.
 std::vector<kubeedge::kube::StoredObject> seed() {
   rest_test::Harness server;
   server.send("POST", rest_test::kPods, rest_test::kPod);
   server.send("POST", rest_test::kMaps, rest_test::json{{"metadata", {{"name", "m"}}}, {"data", {{"a", "1"}}}});
   std::vector<kubeedge::kube::StoredObject> all;
   for (const char* resource : kResources)
-    for (auto& object : server.storage.list(resource, "")) all.push_back(std::move(object));
+    for (auto& object : server.storage.list(resource, "")) {
+      auto json = kubeedge::base::parse_json(object.json);
+      object.revision = kFirstRevision + all.size();
+      json["metadata"]["resourceVersion"] = std::to_string(object.revision);
+      object.json = kubeedge::Bytes(kubeedge::base::dump_json(json));
+      all.push_back(std::move(object));
+    }
   return all;
 }
 
@@ -37,8 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const auto objects = seed();
   rest_test::Harness server(rest_test::Harness::Content::kNothing);
   for (const auto& object : objects)
-    server.storage.put(object.key, 0, [&](std::uint64_t revision) { return at_revision(object.json, revision); },
-                       [](const kubeedge::Result<kubeedge::kube::StoredObject>& stored) { check(stored.ok()); });
+    server.storage.put(object.key, 0, [&](std::uint64_t) { return object.json; },
+                       [&](const kubeedge::Result<kubeedge::kube::StoredObject>& stored) { check(stored.ok() && stored->revision == object.revision); });
   for (std::string_view record : fuzz::records(data, size)) {
     std::string_view line = fuzz::take_until(record, '\n');
     const std::string method(fuzz::take_until(line, ' '));
@@ -51,6 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   for (const char* resource : kResources)
     for (const auto& object : server.storage.list(resource, "")) {
+      if (object.revision < kFirstRevision + objects.size()) continue;   // as it was put
       const auto json = kubeedge::base::parse_json(object.json);
       check(json.is_object() && json.at("metadata").at("name") == object.key.name);
     }
