@@ -1,5 +1,7 @@
 #include "net/websocket.h"
 
+#include <optional>
+
 #include "base/text.h"
 #include "runtime/timer.h"
 #include "wire/ws_frame.h"
@@ -15,7 +17,7 @@ class Session final : public std::enable_shared_from_this<Session> {
  public:
   Session(const Runtime& runtime, std::unique_ptr<Stream> stream, Bytes early, bool server, WebSocketOptions options)
       : runtime_(runtime), stream_(std::move(stream)), early_(std::move(early)), server_(server), options_(options),
-        reader_(wire::FrameOptions{server, options.max_message_bytes, options.validate_utf8}), message_timer_(runtime),
+        reader_(wire::FrameOptions{server, options.max_message_bytes, options.validate_utf8}),
         peer_(stream_->peer_address()), local_(stream_->local_address()) {}
 
   void start(WebSocket::Handlers handlers) {
@@ -48,7 +50,7 @@ class Session final : public std::enable_shared_from_this<Session> {
 
   void forget() {
     handlers_.reset();
-    message_timer_.cancel();
+    message_timer_.reset();
     stream_.reset();
   }
 
@@ -112,9 +114,10 @@ class Session final : public std::enable_shared_from_this<Session> {
 
   // An unfinished message may not be held open for ever.
   void watch_message() {
-    if (!reader_.in_message()) return message_timer_.cancel();
-    if (message_timer_.running()) return;
-    message_timer_.start(options_.message_timeout, [weak = weak_from_this()] {
+    if (!reader_.in_message()) return message_timer_.reset();
+    if (message_timer_) return;
+    message_timer_.emplace(runtime_);
+    message_timer_->start(options_.message_timeout, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (!self) return;
       self->close_after_write(kPolicy, "message not complete in time",
@@ -145,7 +148,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   void tell(Error why) {
-    message_timer_.cancel();
+    message_timer_.reset();
     auto handlers = std::move(handlers_);
     handlers_.reset();
     if (!handlers || !handlers->on_closed) return;
@@ -169,7 +172,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   bool server_;
   WebSocketOptions options_;
   wire::FrameReader reader_;
-  runtime::Timer message_timer_;
+  std::optional<runtime::Timer> message_timer_;   // while a message is unfinished
   std::string peer_, local_;
   std::shared_ptr<WebSocket::Handlers> handlers_;
   std::string masks_;

@@ -1,6 +1,7 @@
 #include "cloud/hub/hub_server.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/json.h"
@@ -35,13 +36,13 @@ std::string host_of(const std::string& address) {
 
 struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
   struct Connection {
-    Connection(const Runtime& runtime, SessionOptions options, Milliseconds now) : session(options, now), timer(runtime), prepare(runtime) {}
+    Connection(const Runtime& runtime, SessionOptions options, Milliseconds now) : session(options, now), timer(runtime) {}
     std::uint64_t number = 0;              // identity: the newest of a node wins by it
     NodeId node;
     std::unique_ptr<net::WebSocket> socket;
     NodeSession session;
     runtime::Timer timer;                  // resends, keepalive
-    runtime::Timer prepare;
+    std::optional<runtime::Timer> prepare;   // between connect and the resend
     std::string store_id;
     bool annotated = false;
   };
@@ -161,7 +162,8 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
   void later(const std::shared_ptr<Connection>& connection, Milliseconds after, void (Impl::*next)(const std::shared_ptr<Connection>&)) {
     std::weak_ptr<Impl> weak = weak_from_this();
     std::weak_ptr<Connection> weak_connection = connection;
-    connection->prepare.start(after, [weak, weak_connection, next] {
+    if (!connection->prepare) connection->prepare.emplace(runtime);
+    connection->prepare->start(after, [weak, weak_connection, next] {
       auto self = weak.lock();
       auto c = weak_connection.lock();
       if (self && c && self->is_current(c)) (self.get()->*next)(c);
@@ -342,7 +344,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     if (!is_current(connection)) return;
     connections.erase(connection->node);
     connection->timer.cancel();
-    connection->prepare.cancel();
+    connection->prepare.reset();
     connection->socket->close(1000, why.substr(0, 100));
     say(LogLevel::kInfo, "node {} disconnected: {}", connection->node.str(), why);
     for (auto* snapshot : sinks.snapshots) snapshot->on_disconnected(connection->node);
