@@ -17,7 +17,7 @@ import hubwire
 import trace
 from lab import Lab, ROOT
 
-TRACES = [(ROOT / "tests/golden/hub/trace-full.jsonl", "7 "), (ROOT / "tests/golden/recorded/our-edge--go-cloud.jsonl", "the cloud goes away")]
+TRACES = [(ROOT / "tests/golden/hub/trace-full.jsonl", "7 "), (ROOT / "tests/golden/recorded/our-edge--go-cloud.jsonl", "5 the cloud goes away")]
 if os.geteuid() != 0:
     print("needs root: it starts a containerd of its own")
     sys.exit(77)
