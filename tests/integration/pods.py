@@ -4,11 +4,14 @@
 Everything is asked of someone else: kubectl, ctr, the file system, /proc. The names of the steps are the cases.
 """
 import errno
+import http.server
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -264,6 +267,91 @@ def contained(pods):
     pods.lab.kubectl("delete", "pod", "escapes", "--timeout=30s")
 
 
+class Health(http.server.BaseHTTPRequestHandler):
+    """What the probes of a test's pod ask, on the host."""
+    status = 500
+
+    def do_GET(self):
+        self.send_response(Health.status if self.path == "/health" and self.headers["X-Probe"] == "yes" else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def probes(pods):
+    """Readiness, liveness and startup probes by exec, HTTP and TCP, as a kubelet judges them (C80)."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Health)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    often = {"periodSeconds": 1, "failureThreshold": 1}
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))   # bound and not listening: a closed port that stays closed
+        pods.lab.apply(
+            pod("probed", "touch /tmp/alive; while true; do sleep 0.2; done", {
+                "volumeMounts": [{"name": "kept", "mountPath": "/kept"}], "ports": [{"name": "web", "containerPort": server.server_port}],
+                "startupProbe": {"exec": {"command": ["test", "-e", "/kept/up"]}, "periodSeconds": 1, "failureThreshold": 100},
+                "livenessProbe": {"exec": {"command": ["test", "-e", "/tmp/alive"]}, **often},
+                "readinessProbe": {"httpGet": {"host": "127.0.0.1", "port": "web", "path": "/health", "httpHeaders": [{"name": "X-Probe", "value": "yes"}]}, **often}},
+                volumes=[{"name": "kept", "emptyDir": {}}]),
+            pod("closed", container={"livenessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": closed.getsockname()[1]}, **often}}),
+            pod("open", container={"readinessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": server.server_port}, **often}}))
+        pods.ready("open")
+        until(20, "probed runs", lambda: "running" in pods.container("probed").get("state", {}))
+        assert pods.container("probed")["started"] is False and pods.container("probed")["ready"] is False
+        Health.status = 200
+        pods.inside("probed", "/kept/up").touch()
+        pods.ready("probed", seconds=20)
+        assert pods.container("probed")["started"] is True
+        Health.status = 500
+        pods.lab.kubectl("wait", "--for=condition=Ready=false", "pod/probed", "--timeout=20s")
+        assert pods.container("probed")["restartCount"] == 0
+        Health.status = 200
+        pods.ready("probed", seconds=20)
+
+        since = lambda name: [one["lastTransitionTime"] for one in pods.status(name)["conditions"] if one["type"] == "Ready"][0]
+        before = pods.id("probed"), since("open")
+        pods.lab.kill("edgecore")
+        pods.lab.edge_up(pods=True)
+        pods.inside("probed", "/tmp/alive").unlink()
+        until(30, "liveness restarts it", lambda: pods.container("probed").get("restartCount") == 1)
+        assert pods.container("probed")["lastState"]["terminated"]["containerID"].endswith(before[0])
+        assert since("open") == before[1], "a restart of edgecore made a ready pod unready for a while"
+        pods.ready("probed", seconds=20)
+        until(40, "closed is restarted, then backed off", lambda: pods.container("closed")["restartCount"] >= 1
+              and pods.container("closed")["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff")
+    server.shutdown()
+    pods.lab.kubectl("delete", "pod", "probed", "closed", "open", "--timeout=30s")
+
+
+def hooks(pods):
+    """postStart, preStop, init containers in turn; runAsNonRoot."""
+    mount = {"volumeMounts": [{"name": "out", "mountPath": "/out"}]}
+    volumes = [{"name": "out", "hostPath": {"path": str(pods.out)}}]
+    hook = lambda text: {"exec": {"command": ["sh", "-c", text]}}
+    init = lambda name, text: {"name": name, "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", text], **mount}
+    pods.lab.apply(
+        pod("hooked", "trap 'echo term >> /out/hooked; exit 0' TERM; echo run >> /out/hooked; while true; do sleep 0.1; done",
+            {**mount, "lifecycle": {"postStart": hook("until [ -e /out/hooked ]; do sleep 0.1; done; echo post >> /out/hooked"), "preStop": hook("echo pre >> /out/hooked")}},
+            volumes=volumes, terminationGracePeriodSeconds=20, initContainers=[init("i", "sleep 1; echo i >> /out/hooked"), init("k", "echo k >> /out/hooked")]),
+        pod("bad-hook", container={"lifecycle": {"postStart": hook("exit 4")}}),
+        pod("bad-init", restartPolicy="Never", initContainers=[{**init("i", "exit 5"), "volumeMounts": []}]),
+        pod("root-refused", securityContext={"runAsNonRoot": True}),
+        pod("nobody", securityContext={"runAsNonRoot": True, "runAsUser": 65534, "runAsGroup": 65533}))
+    pods.ready("hooked", "nobody")
+    assert (pods.out / "hooked").read_text().split() == ["i", "k", "run", "post"]
+    assert [one["state"]["terminated"]["reason"] for one in pods.status("hooked")["initContainerStatuses"]] == ["Completed", "Completed"]
+    pods.lab.kubectl("delete", "pod", "hooked", "--timeout=30s")
+    assert (pods.out / "hooked").read_text().split() == ["i", "k", "run", "post", "pre", "term"]
+    until(30, "bad-hook is restarted", lambda: pods.container("bad-hook").get("restartCount", 0) >= 1)
+    until(20, "bad-init Failed", lambda: pods.status("bad-init").get("phase") == "Failed")
+    assert pods.status("bad-init")["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 5
+    assert "terminated" not in pods.container("bad-init")["state"]
+    until(20, "root-refused waits", lambda: "run as root" in pods.container("root-refused")["state"].get("waiting", {}).get("message", ""))
+    ids = dict(line.split(":\t", 1) for line in open(f"/proc/{pods.task_pid(pods.id('nobody'))}/status") if line.startswith(("Uid", "Gid")))
+    assert ids["Uid"].split()[0] == "65534" and ids["Gid"].split()[0] == "65533", ids
+    pods.lab.kubectl("delete", "pod", "bad-hook", "bad-init", "root-refused", "nobody", "--timeout=30s")
+
+
 def deletion(pods):
     """Deletion: SIGTERM, SIGKILL after the grace period, and nothing is left on the node."""
     mount = {"volumeMounts": [{"name": "out", "mountPath": "/out"}, {"name": "memory", "mountPath": "/memory"}, {"name": "memory", "mountPath": "/sub", "subPath": "sub"}]}
@@ -386,7 +474,7 @@ def offline(pods):
     assert pods.cat("given", "/var/run/secrets/kubernetes.io/serviceaccount/token") == token
 
 
-STEPS = (given, network, follows, refused, contained, policies, deletion, churn, edge_killed, while_away, containerd_killed, offline)
+STEPS = (given, network, follows, refused, contained, policies, probes, hooks, deletion, churn, edge_killed, while_away, containerd_killed, offline)
 
 with Lab() as lab:
     lab.containerd_up()

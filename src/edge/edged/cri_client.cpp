@@ -31,7 +31,7 @@ std::string image_method(const char* name) { return std::string("/runtime.v1.Ima
 
 void set_namespaces(cri::NamespaceOption* options, const Json& pod) {
   options->set_network(flag(member(spec(pod), "hostNetwork")) ? cri::NODE : cri::POD);
-  options->set_pid(flag(member(spec(pod), "hostPID")) ? cri::NODE : cri::CONTAINER);
+  options->set_pid(flag(member(spec(pod), "hostPID")) ? cri::NODE : flag(member(spec(pod), "shareProcessNamespace")) ? cri::POD : cri::CONTAINER);
   options->set_ipc(flag(member(spec(pod), "hostIPC")) ? cri::NODE : cri::POD);
 }
 
@@ -397,13 +397,26 @@ void CriClient::list(Done<std::map<std::string, PodSummary>> done) {
 
 void CriClient::observe(const std::string& uid, Done<ObservedPod> done) { impl_->observe(uid, std::move(done)); }
 
-void CriClient::image_status(const std::string& image, Done<std::string> done) {
+void CriClient::exec(const std::string& id, const std::vector<std::string>& command, Milliseconds timeout, Done<ExecResult> done) {
+  cri::ExecSyncRequest request;
+  request.set_container_id(id);
+  for (const std::string& part : command) request.add_cmd(part);
+  request.set_timeout(std::max<std::int64_t>(1, timeout.count() / 1000));
+  impl_->call<cri::ExecSyncResponse>(runtime_method("ExecSync"), request, timeout + kQuick, [done = std::move(done)](Result<cri::ExecSyncResponse> answer) mutable {
+    if (!answer) return done(std::move(answer).error());
+    done(ExecResult{answer->exit_code(), answer->stdout() + answer->stderr()});
+  });
+}
+
+void CriClient::image_status(const std::string& image, Done<Image> done) {
   cri::ImageStatusRequest request;
   request.mutable_image()->set_image(image);
   impl_->call<cri::ImageStatusResponse>(image_method("ImageStatus"), request, kQuick, [image, done = std::move(done)](Result<cri::ImageStatusResponse> answer) mutable {
     if (!answer) return done(std::move(answer).error());
     if (!answer->has_image()) return done(base::error(Errc::kNotFound, "image \"{}\" is not present", image));
-    done(answer->image().id());
+    Image out{answer->image().id(), std::nullopt, answer->image().username()};
+    if (answer->image().has_uid()) out.uid = answer->image().uid().value();
+    done(std::move(out));
   });
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -74,7 +75,8 @@ class CriClient {
   void version(Done<Version> done);
   void list(Done<std::map<std::string, PodSummary>> done);           // by uid
   void observe(const std::string& uid, Done<ObservedPod> done);
-  void image_status(const std::string& image, Done<std::string> done);   // its id; kNotFound when it is not here
+  struct Image { std::string id; std::optional<std::int64_t> uid; std::string user; };   // whom its containers run as: a number or a name
+  void image_status(const std::string& image, Done<Image> done);     // kNotFound when it is not here
   void pull(const std::string& image, PullAuth auth, Done<std::string> done);
   void run_sandbox(const SandboxSpec& spec, Done<std::string> done);
   void stop_sandbox(const std::string& id, Done<void> done);
@@ -83,6 +85,8 @@ class CriClient {
   void start_container(const std::string& id, Done<void> done);
   void stop_container(const std::string& id, std::int64_t grace_s, Done<void> done);
   void remove_container(const std::string& id, Done<void> done);
+  struct ExecResult { int exit_code = 0; std::string output; };      // stdout, then stderr
+  void exec(const std::string& id, const std::vector<std::string>& command, Milliseconds timeout, Done<ExecResult> done);
 
  private:
   struct Impl;

@@ -161,8 +161,11 @@ std::string unsupported_in_volume(const Json& volume, const std::string& at) {
 }
 
 std::string unsupported_in_container(const Json& container, const std::string& at) {
-  for (const char* field : {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "volumeDevices", "stdin", "tty", "restartPolicy", "resizePolicy"})
+  for (const char* field : {"volumeDevices", "stdin", "tty", "restartPolicy", "resizePolicy"})
     if (is_set(member(container, field))) return fmt::format("{}.{}", at, field);
+  for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"})
+    if (is_set(member(container, probe, "grpc"))) return fmt::format("{}.{}.grpc", at, probe);
+  if (is_set(member(container, "lifecycle", "stopSignal"))) return at + ".lifecycle.stopSignal";
   for (const char* field : {"seLinuxOptions", "appArmorProfile"})
     if (is_set(member(container, "securityContext", field))) return fmt::format("{}.securityContext.{}", at, field);
   if (text(member(container, "securityContext", "procMount"), "Default") != "Default") return at + ".securityContext.procMount";
@@ -181,7 +184,7 @@ std::string unsupported_in_container(const Json& container, const std::string& a
 
 std::string unsupported_field(const Json& pod) {
   const Json& s = spec(pod);
-  for (const char* field : {"runtimeClassName", "ephemeralContainers", "resourceClaims", "overhead", "shareProcessNamespace", "setHostnameAsFQDN", "activeDeadlineSeconds"})
+  for (const char* field : {"runtimeClassName", "ephemeralContainers", "resourceClaims", "overhead", "setHostnameAsFQDN", "activeDeadlineSeconds"})
     if (is_set(member(s, field))) return fmt::format("spec.{}", field);
   if (member(s, "hostUsers") == false) return "spec.hostUsers";
   if (text(member(s, "os", "name"), "linux") != "linux") return "spec.os.name";

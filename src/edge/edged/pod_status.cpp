@@ -95,8 +95,10 @@ Json container_status(const Json& container, const PodView& view, bool init) {
   }
   if (now->state == State::kRunning) {
     out["state"] = {{"running", {{"startedAt", time_of(now->started_ns)}}}};
-    out["ready"] = !init;
-    out["started"] = true;
+    const auto found = inputs.health.find(now->id);
+    const StatusInputs::Health health = found == inputs.health.end() ? StatusInputs::Health{} : found->second;
+    out["ready"] = !init && health.started && health.ready;
+    out["started"] = health.started;
   } else if (now->state == State::kExited) {
     const Json end = terminated(*now, inputs, observed.runtime);
     if (waiting != inputs.waiting.end() && !over) {  // it is to run again, but not yet

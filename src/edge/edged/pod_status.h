@@ -17,6 +17,8 @@ struct Waiting {
 struct StatusInputs {
   std::map<std::string, Waiting> waiting;         // container name -> why it does not run
   std::map<std::string, std::string> messages;    // container id -> termination message
+  struct Health { bool started = true, ready = true; };
+  std::map<std::string, Health> health;           // container id -> what its probes say; a container without an entry has none
   std::string host_ip;
   std::string failure_reason, failure_message;    // set: the pod is Failed (a field that is not honoured ...)
   std::int64_t now_unix_s = 0;

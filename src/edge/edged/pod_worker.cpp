@@ -17,6 +17,7 @@ constexpr Milliseconds kRetryPatch{5'000};
 constexpr std::size_t kMaxTerminationMessage = 4096;
 constexpr std::size_t kMaxLogMessage = 2048, kMaxLogLines = 80;   // of it that comes from the log
 constexpr std::int64_t kDefaultGrace = 30;
+constexpr std::int64_t kMinGraceAfterHook = 2;    // what a preStop hook that used up the grace period leaves, as kubelet
 
 // kubelet writes a hash of the container's spec; ours is FNV-1a over its JSON.
 std::string hash_of(const Json& container) {
@@ -59,6 +60,10 @@ PullAuth pull_auth(const Json& pod, const std::string& image, const PodInputs& i
   return {};
 }
 
+bool is_running(const ObservedPod& observed, const std::string& id) {
+  return std::any_of(observed.containers.begin(), observed.containers.end(), [&](const ObservedContainer& one) { return one.id == id && one.state == State::kRunning; });
+}
+
 std::string joined(const std::string& folder, const std::string& name) { return folder + "/" + name; }
 
 }  // namespace
@@ -98,6 +103,8 @@ void PodWorker::object_changed(const ObjectRef& ref) {
 
 void PodWorker::stop() {
   stopped_ = true;
+  watches_.clear();
+  stop_hooks_.clear();
   wake_.cancel();
   wake_ms_ = 0;
 }
@@ -166,6 +173,8 @@ void PodWorker::decide() {
   });
   for (const ObservedContainer& one : observed_.containers)
     if (one.state == State::kRunning) waiting_.erase(one.name);
+  refresh_status();
+  watch_containers();
   publish();
   if (removed_) return tear_down();
   if (deleting()) return terminate();
@@ -175,6 +184,9 @@ void PodWorker::decide() {
 
   const Actions actions = next_actions(pod_, observed_);
   if (!actions.kill.empty()) return kill(actions.kill);
+  for (const auto& [id, grace_s] : ailing_)
+    if (is_running(observed_, id)) return kill({id}, grace_s);
+  ailing_.clear();
   for (const std::string& id : actions.stop_sandboxes) {
     if (!stopped_sandboxes_.insert(id).second) continue;
     return node_.cri.stop_sandbox(id, guarded([](PodWorker& self, const Result<void>& stopped) {
@@ -202,6 +214,32 @@ void PodWorker::decide() {
   }
   if (actions.create_sandbox) return run_sandbox();
   if (!start_one(actions)) idle();
+}
+
+// Each running container with probes or a postStart hook has a watch; none while the pod is being ended.
+void PodWorker::watch_containers() {
+  std::erase_if(watches_, [&](const auto& entry) { return !is_running(observed_, entry.first); });
+  if (deleting() || removed_) return watches_.clear();
+  for (const ObservedContainer& one : observed_.containers) {
+    const Json* container = wanted_container(one.name);
+    if (one.state != State::kRunning || container == nullptr || watches_.contains(one.id) || ailing_.contains(one.id)) continue;
+    const auto has = [&](const char* field) { return member(*container, field).is_object(); };
+    if (!has("startupProbe") && !has("livenessProbe") && !has("readinessProbe") && !member(*container, "lifecycle", "postStart").is_object()) continue;
+    ContainerWatch::Before before{now_ms() - one.started_ns / 1'000'000, fresh_.erase(one.id) > 0, false, false};
+    for (const Json& known : items(member(pod_, "status", "containerStatuses"))) {
+      if (!text(member(known, "containerID")).ends_with("://" + one.id)) continue;
+      before.started = flag(member(known, "started"));
+      before.ready = flag(member(known, "ready"));
+    }
+    watches_[one.id] = std::make_unique<ContainerWatch>(node_.runtime, node_.cri, one.id, *container, facts().pod_ip, before, ContainerWatch::Listener{
+        guarded([](PodWorker& self) { self.poke(); }),
+        guarded([id = one.id, name = one.name](PodWorker& self, const std::string& why, std::optional<std::int64_t> grace_s) {
+          self.event("Normal", "Killing", fmt::format("Container {} failed: {}", name, why));
+          self.ailing_[id] = grace_s;
+          self.poke();
+        }),
+        guarded([](PodWorker& self, const char* reason, const std::string& message) { self.event("Warning", reason, message); })});
+  }
 }
 
 // What the node keeps of a container's instance besides the runtime: its log and its termination message.
@@ -393,13 +431,13 @@ void PodWorker::start_container(const Json& container, int restart_count) {
   const std::string image = text(member(container, "image"));
   const std::string name = text(member(container, "name"));
   const std::string policy = pull_policy(container);
-  node_.cri.image_status(image, guarded([container, restart_count, image, name, policy](PodWorker& self, Result<std::string> id) {
+  node_.cri.image_status(image, guarded([container, restart_count, image, name, policy](PodWorker& self, Result<CriClient::Image> id) {
     if (!id && id.error().code != Errc::kNotFound) {
       self.log(LogLevel::kWarning, "image " + image + ": " + id.error().message);
       self.idle();
       return self.retry(kRetryRuntime);
     }
-    if (id && policy != "Always") return self.create_and_start(container, restart_count);
+    if (id && policy != "Always") return self.check_user(container, restart_count);
     if (!id && policy == "Never") {
       self.wait_for(name, "ErrImageNeverPull", fmt::format("Container image \"{}\" is not present with pull policy of Never", image));
       self.pulls_[image].failed(self.now_ms());
@@ -410,7 +448,7 @@ void PodWorker::start_container(const Json& container, int restart_count) {
     self.node_.cri.pull(image, pull_auth(self.pod_, image, self.inputs_), self.guarded([container, restart_count, image, name](PodWorker& me, Result<std::string> pulled) {
       if (pulled) {
         me.pulls_.erase(image);
-        return me.create_and_start(container, restart_count);
+        return me.check_user(container, restart_count);
       }
       me.pulls_[image].failed(me.now_ms());
       me.wait_for(name, "ErrImagePull", pulled.error().message);
@@ -420,6 +458,31 @@ void PodWorker::start_container(const Json& container, int restart_count) {
       me.busy_ = false;
       me.retry(Milliseconds{1000});
     }));
+  }));
+}
+
+// runAsNonRoot: refused before the start where the container would run as root, or nobody can tell.
+void PodWorker::check_user(const Json& container, int restart_count) {
+  const auto setting = [&](const char* field) -> const Json& {
+    const Json& own = member(container, "securityContext", field);
+    return own.is_null() ? member(spec(pod_), "securityContext", field) : own;
+  };
+  const std::string name = text(member(container, "name"));
+  if (setting("runAsNonRoot") != true || number(setting("runAsUser")) > 0) return create_and_start(container, restart_count);
+  const auto refuse_start = [name](PodWorker& self, const std::string& why) {
+    self.wait_for(name, "CreateContainerConfigError", why);
+    self.event("Warning", "Failed", "Error: " + why);
+    self.idle();
+    self.retry(kRetryInputs);
+  };
+  if (setting("runAsUser").is_number()) return refuse_start(*this, "container's runAsUser breaks non-root policy");
+  node_.cri.image_status(text(member(container, "image")), guarded([container, restart_count, refuse_start](PodWorker& self, Result<CriClient::Image> image) {
+    if (!image) return refuse_start(self, image.error().message);
+    if (image->uid.value_or(0) > 0) return self.create_and_start(container, restart_count);
+    if (!image->user.empty() && image->user != "root" && !image->uid) {
+      return refuse_start(self, fmt::format("container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root", image->user));
+    }
+    refuse_start(self, "container has runAsNonRoot and image will run as root");
   }));
 }
 
@@ -520,8 +583,9 @@ void PodWorker::create_and_start(const Json& container, int restart_count) {
 }
 
 void PodWorker::start_created(const std::string& name, const std::string& id) {
-  node_.cri.start_container(id, guarded([name](PodWorker& self, const Result<void>& started) {
+  node_.cri.start_container(id, guarded([name, id](PodWorker& self, const Result<void>& started) {
     if (started) {
+      self.fresh_.insert(id);
       self.event("Normal", "Started", "Started container " + name);
       return self.next();
     }
@@ -566,12 +630,13 @@ std::int64_t PodWorker::grace() const {
   return number(member(pod_, "metadata", "deletionGracePeriodSeconds"), number(member(spec(pod_), "terminationGracePeriodSeconds"), kDefaultGrace));
 }
 
-void PodWorker::kill(const std::vector<std::string>& ids) {
+void PodWorker::kill(const std::vector<std::string>& ids, std::optional<std::int64_t> grace_s) {
   killing_ = ids;
-  killing_grace_ = grace();
+  killing_grace_ = grace_s.value_or(grace());
   auto left = std::make_shared<std::size_t>(ids.size());
   for (const std::string& id : ids) {
-    node_.cri.stop_container(id, killing_grace_, guarded([left](PodWorker& self, const Result<void>& stopped) {
+    stop_one(id, guarded([left, id](PodWorker& self, const Result<void>& stopped) {
+      self.stop_hooks_.erase(id);
       if (!stopped && stopped.error().code != Errc::kNotFound) self.log(LogLevel::kWarning, "stopping: " + stopped.error().message);
       if (--*left > 0) return;
       self.killing_.clear();
@@ -581,6 +646,21 @@ void PodWorker::kill(const std::vector<std::string>& ids) {
       self.retry(kRetryRuntime);
     }));
   }
+}
+
+// The preStop hook, which counts against the grace period, then SIGTERM and SIGKILL.
+void PodWorker::stop_one(const std::string& id, std::function<void(const Result<void>&)> done) {
+  const auto found = std::find_if(observed_.containers.begin(), observed_.containers.end(), [&](const ObservedContainer& one) { return one.id == id; });
+  const Json* container = found == observed_.containers.end() ? nullptr : wanted_container(found->name);
+  const Json& hook = container == nullptr ? Json() : member(*container, "lifecycle", "preStop");
+  if (!hook.is_object() || found->state != State::kRunning || killing_grace_ < 1) return node_.cri.stop_container(id, killing_grace_, std::move(done));
+  const std::int64_t begun = now_ms();
+  stop_hooks_[id] = run_handler(node_.runtime, node_.cri, id, handler_of(hook, *container, facts().pod_ip), Milliseconds{killing_grace_ * 1000},
+                                guarded([id, begun, done = std::move(done)](PodWorker& self, const Result<void>& ran) {
+    if (!ran) self.event("Warning", "FailedPreStopHook", "PreStopHook failed: " + ran.error().message);
+    const std::int64_t left = self.killing_grace_ - (self.now_ms() - begun) / 1000;
+    self.node_.cri.stop_container(id, std::max(kMinGraceAfterHook, left), done);
+  }));
 }
 
 void PodWorker::terminate() {
@@ -661,6 +741,7 @@ void PodWorker::publish() {
   StatusInputs inputs;
   inputs.waiting = waiting_;
   inputs.messages = messages_;
+  for (const auto& [id, watch] : watches_) inputs.health[id] = {watch->started(), watch->ready()};
   inputs.host_ip = node_.host_ip;
   inputs.failure_reason = failure_reason_;
   inputs.failure_message = failure_message_;

@@ -10,6 +10,7 @@
 #include <kubeedge/edged.h>
 #include <kubeedge/runtime.h>
 
+#include "edge/edged/container_watch.h"
 #include "edge/edged/cri_client.h"
 #include "edge/edged/pod_actions.h"
 #include "edge/edged/pod_inputs.h"
@@ -71,7 +72,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void start_created(const std::string& name, const std::string& id);
   void create_and_start(const Json& container, int restart_count);
   void read_messages();
-  void kill(const std::vector<std::string>& ids);
+  void watch_containers();
+  void check_user(const Json& container, int restart_count);
+  void kill(const std::vector<std::string>& ids, std::optional<std::int64_t> grace_s = std::nullopt);
+  void stop_one(const std::string& id, std::function<void(const Result<void>&)> done);
   std::int64_t grace() const;
   void terminate();
   void tear_down();
@@ -109,6 +113,10 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::map<std::string, std::string> counted_;         // container -> id of the end that its back-off knows
   std::map<std::string, Backoff> pulls_;               // by image
   Backoff sandbox_backoff_;
+  std::map<std::string, std::unique_ptr<ContainerWatch>> watches_;     // by id, of running containers with probes or a postStart hook
+  std::map<std::string, std::shared_ptr<void>> stop_hooks_;            // container id -> its preStop hook that runs
+  std::set<std::string> fresh_;                                        // ids of containers that this process started
+  std::map<std::string, std::optional<std::int64_t>> ailing_;          // ids of containers that a probe or hook condemned -> grace period
   std::set<std::string> stopped_sandboxes_;
   std::string failure_reason_, failure_message_, last_event_;
   std::int64_t inputs_due_ms_ = 0;                     // when they must be fetched again: a token's renewal, something missing; 0 = never

@@ -193,6 +193,8 @@ TEST_CASE("a field that is not honoured is named; what is honoured passes") {
   CHECK(container(R"({"volumeMounts":[{"name":"v","mountPath":"/v","subPathExpr":"$(X)/a"}]})") == "spec.containers[0].volumeMounts[0].subPathExpr");
   CHECK(container(R"({"volumeMounts":[{"name":"v","mountPath":"/v","readOnly":true,"recursiveReadOnly":"Enabled"}]})") == "spec.containers[0].volumeMounts[0].recursiveReadOnly");
   CHECK(container(R"({"env":[{"name":"X","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}}]})") == "spec.containers[0].env[0].valueFrom.resourceFieldRef");
+  CHECK(container(R"({"livenessProbe":{"grpc":{"port":1}}})") == "spec.containers[0].livenessProbe.grpc");
+  CHECK(container(R"({"livenessProbe":{"exec":{"command":["x"]}},"lifecycle":{"preStop":{"sleep":{"seconds":1}}}})").empty());
   CHECK(volume(R"({"name":"v","persistentVolumeClaim":{"claimName":"c"}})") == "spec.volumes[0].persistentVolumeClaim");
   CHECK(volume(R"({"name":"v","emptyDir":{"medium":"HugePages"}})") == "spec.volumes[0].emptyDir.medium");
   CHECK(volume(R"({"name":"v","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}})").empty());

@@ -284,6 +284,19 @@ TEST_CASE("a pod that ended keeps the address it had; a new sandbox brings a new
   CHECK(status_of(pod, Seen().sandbox(false).sandbox(true, {"10.88.0.3"}).running("a"), {}, before)["podIPs"] == parsed(R"([{"ip":"10.88.0.3"}])"));
 }
 
+TEST_CASE("probes decide what is started and ready (C80)") {
+  const Json pod = pod_of("Always", {"a"});
+  StatusInputs inputs;
+  for (const auto& [started, ready] : {std::pair(false, false), std::pair(true, false), std::pair(true, true), std::pair(false, true)}) {
+    inputs.health["a0"] = {started, ready};
+    const Json status = status_of(pod, Seen().sandbox().running("a"), inputs);
+    CHECK(only(status)["started"] == started);
+    CHECK(only(status)["ready"] == (started && ready));
+    CHECK(condition(status, "Ready")["status"] == (started && ready ? "True" : "False"));
+    CHECK(status["phase"] == "Running");
+  }
+}
+
 TEST_CASE("a refused pod is Failed with its reason") {
   StatusInputs inputs;
   inputs.failure_reason = "UnsupportedPodField";
