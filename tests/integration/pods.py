@@ -225,8 +225,13 @@ def policies(pods):
     until(40, "two restarts", lambda: len((pods.out / "crashes").read_text().split()) >= 3)
     first, second, third = [int(line) for line in (pods.out / "crashes").read_text().split()[:3]]
     assert second - first < 9 <= third - second, f"restarts at {first}, {second}, {third}: no back-off of none, then 10 s"
-    until(20, "restartCount 2", lambda: pods.container("crashes")["restartCount"] == 2)
-    until(20, "back-off 20s", lambda: waiting("crashes").get("message", "").startswith("back-off 20s restarting failed container=c pod=crashes_default("))
+    waits = {1: "10s", 2: "20s", 3: "40s", 4: "1m20s", 5: "2m40s"}
+
+    def backed_off():
+        one = pods.container("crashes")
+        message = one["state"].get("waiting", {}).get("message", "")
+        return one["restartCount"] >= 2 and message.startswith(f"back-off {waits[one['restartCount']]} restarting failed container=c pod=crashes_default(")
+    until(30, "the back-off that belongs to its restartCount", backed_off)
     assert pods.container("crashes")["lastState"]["terminated"]["exitCode"] == 1
 
     until(20, "no-image waits", lambda: waiting("no-image").get("reason") == "ErrImageNeverPull")
@@ -324,7 +329,7 @@ def probes(pods):
 
 
 def hooks(pods):
-    """postStart, preStop, init containers in turn; runAsNonRoot."""
+    """postStart, preStop, init containers in turn; runAsNonRoot, fsGroup, activeDeadlineSeconds."""
     mount = {"volumeMounts": [{"name": "out", "mountPath": "/out"}]}
     volumes = [{"name": "out", "hostPath": {"path": str(pods.out)}}]
     hook = lambda text: {"exec": {"command": ["sh", "-c", text]}}
@@ -336,7 +341,9 @@ def hooks(pods):
         pod("bad-hook", container={"lifecycle": {"postStart": hook("exit 4")}}),
         pod("bad-init", restartPolicy="Never", initContainers=[{**init("i", "exit 5"), "volumeMounts": []}]),
         pod("root-refused", securityContext={"runAsNonRoot": True}),
-        pod("nobody", securityContext={"runAsNonRoot": True, "runAsUser": 65534, "runAsGroup": 65533}))
+        pod("nobody", container={"volumeMounts": [{"name": "empty", "mountPath": "/empty"}]}, volumes=[{"name": "empty", "emptyDir": {}}],
+            securityContext={"runAsNonRoot": True, "runAsUser": 65534, "runAsGroup": 65533, "fsGroup": 4321}),
+        pod("late", activeDeadlineSeconds=3))
     pods.ready("hooked", "nobody")
     assert (pods.out / "hooked").read_text().split() == ["i", "k", "run", "post"]
     assert [one["state"]["terminated"]["reason"] for one in pods.status("hooked")["initContainerStatuses"]] == ["Completed", "Completed"]
@@ -347,9 +354,12 @@ def hooks(pods):
     assert pods.status("bad-init")["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 5
     assert "terminated" not in pods.container("bad-init")["state"]
     until(20, "root-refused waits", lambda: "run as root" in pods.container("root-refused")["state"].get("waiting", {}).get("message", ""))
-    ids = dict(line.split(":\t", 1) for line in open(f"/proc/{pods.task_pid(pods.id('nobody'))}/status") if line.startswith(("Uid", "Gid")))
-    assert ids["Uid"].split()[0] == "65534" and ids["Gid"].split()[0] == "65533", ids
-    pods.lab.kubectl("delete", "pod", "bad-hook", "bad-init", "root-refused", "nobody", "--timeout=30s")
+    ids = dict(line.split(":\t", 1) for line in open(f"/proc/{pods.task_pid(pods.id('nobody'))}/status") if line.startswith(("Uid", "Gid", "Groups")))
+    assert ids["Uid"].split()[0] == "65534" and ids["Gid"].split()[0] == "65533" and "4321" in ids["Groups"].split(), ids
+    assert pods.inside("nobody", "/empty").stat().st_gid == 4321
+    until(20, "late Failed", lambda: pods.status("late").get("phase") == "Failed" and "terminated" in pods.container("late")["state"])
+    assert pods.status("late")["reason"] == "DeadlineExceeded"
+    pods.lab.kubectl("delete", "pod", "bad-hook", "bad-init", "root-refused", "nobody", "late", "--timeout=30s")
 
 
 def deletion(pods):

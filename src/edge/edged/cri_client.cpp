@@ -52,6 +52,15 @@ void set_seccomp(cri::SecurityProfile* profile, const Json& wanted, bool privile
   }
 }
 
+// supplementalGroups, and the group of the pod's volumes.
+std::vector<std::int64_t> groups_of(const Json& pod) {
+  const Json& context = member(spec(pod), "securityContext");
+  std::vector<std::int64_t> out;
+  if (member(context, "fsGroup").is_number_integer()) out.push_back(number(member(context, "fsGroup")));
+  for (const Json& group : items(member(context, "supplementalGroups"))) out.push_back(number(group));
+  return out;
+}
+
 bool any_privileged(const Json& pod) {
   for (const char* list : {"initContainers", "containers"})
     for (const Json& container : items(member(spec(pod), list)))
@@ -106,7 +115,7 @@ cri::PodSandboxConfig sandbox_config(const SandboxSpec& wanted) {
   const Json& of_pod = member(spec(pod), "securityContext");
   if (member(of_pod, "runAsUser").is_number()) context->mutable_run_as_user()->set_value(number(member(of_pod, "runAsUser")));
   if (member(of_pod, "runAsGroup").is_number()) context->mutable_run_as_group()->set_value(number(member(of_pod, "runAsGroup")));
-  for (const Json& group : items(member(of_pod, "supplementalGroups"))) context->add_supplemental_groups(number(group));
+  for (const std::int64_t group : groups_of(pod)) context->add_supplemental_groups(group);
   set_seccomp(context->mutable_seccomp(), Json{{"type", "RuntimeDefault"}}, context->privileged());
   return config;
 }
@@ -141,7 +150,7 @@ void set_security(cri::LinuxContainerSecurityContext* into, const Json& pod, con
   set_namespaces(into->mutable_namespace_options(), pod);
   if (const Json& user = security(pod, container, "runAsUser"); user.is_number()) into->mutable_run_as_user()->set_value(number(user));
   if (const Json& group = security(pod, container, "runAsGroup"); group.is_number()) into->mutable_run_as_group()->set_value(number(group));
-  for (const Json& group : items(member(spec(pod), "securityContext", "supplementalGroups"))) into->add_supplemental_groups(number(group));
+  for (const std::int64_t group : groups_of(pod)) into->add_supplemental_groups(group);
   into->set_readonly_rootfs(flag(member(container, "securityContext", "readOnlyRootFilesystem")));
   into->set_no_new_privs(member(container, "securityContext", "allowPrivilegeEscalation") == false);
   const Json& capabilities = member(container, "securityContext", "capabilities");
@@ -189,6 +198,9 @@ cri::ContainerConfig container_config(const ContainerSpec& wanted) {
   annotations[kGracePeriod] = std::to_string(number(member(spec(pod), "terminationGracePeriodSeconds"), 30));
   annotations[kSpecImage] = text(member(container, "image"));
   config.set_log_path(wanted.log_path);
+  config.set_stdin(flag(member(container, "stdin")));
+  config.set_stdin_once(flag(member(container, "stdinOnce")));
+  config.set_tty(flag(member(container, "tty")));
   set_resources(config.mutable_linux()->mutable_resources(), pod, container);
   set_security(config.mutable_linux()->mutable_security_context(), pod, container);
   return config;

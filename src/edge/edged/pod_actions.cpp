@@ -161,7 +161,7 @@ std::string unsupported_in_volume(const Json& volume, const std::string& at) {
 }
 
 std::string unsupported_in_container(const Json& container, const std::string& at) {
-  for (const char* field : {"volumeDevices", "stdin", "tty", "restartPolicy", "resizePolicy"})
+  for (const char* field : {"volumeDevices", "restartPolicy", "resizePolicy"})
     if (is_set(member(container, field))) return fmt::format("{}.{}", at, field);
   for (const char* probe : {"livenessProbe", "readinessProbe", "startupProbe"})
     if (is_set(member(container, probe, "grpc"))) return fmt::format("{}.{}.grpc", at, probe);
@@ -184,12 +184,12 @@ std::string unsupported_in_container(const Json& container, const std::string& a
 
 std::string unsupported_field(const Json& pod) {
   const Json& s = spec(pod);
-  for (const char* field : {"runtimeClassName", "ephemeralContainers", "resourceClaims", "overhead", "setHostnameAsFQDN", "activeDeadlineSeconds"})
+  for (const char* field : {"runtimeClassName", "ephemeralContainers", "resourceClaims", "overhead", "setHostnameAsFQDN"})
     if (is_set(member(s, field))) return fmt::format("spec.{}", field);
   if (member(s, "hostUsers") == false) return "spec.hostUsers";
   if (text(member(s, "os", "name"), "linux") != "linux") return "spec.os.name";
   const Json& security = member(s, "securityContext");
-  for (const char* field : {"fsGroup", "sysctls", "seLinuxOptions", "appArmorProfile"})
+  for (const char* field : {"sysctls", "seLinuxOptions", "appArmorProfile"})
     if (is_set(member(security, field))) return fmt::format("spec.securityContext.{}", field);
   if (text(member(security, "supplementalGroupsPolicy"), "Merge") != "Merge") return "spec.securityContext.supplementalGroupsPolicy";
   const Json& volumes = items(member(s, "volumes"));

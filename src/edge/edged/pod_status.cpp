@@ -283,7 +283,7 @@ Json pod_status(const Json& pod, const ObservedPod& observed, const StatusInputs
   if (text(member(out, "startTime")).empty()) out["startTime"] = base::rfc3339(inputs.now_unix_s);
   if (text(member(out, "qosClass")).empty()) out["qosClass"] = qos_class(pod);
   if (!init_statuses.empty()) out["initContainerStatuses"] = init_statuses;
-  if (inputs.failure_reason.empty() || observed.any_running()) out["containerStatuses"] = statuses;
+  if (inputs.failure_reason.empty() || !observed.containers.empty()) out["containerStatuses"] = statuses;
 
   std::vector<std::string> unready;
   for (const Json& status : statuses)

@@ -14,6 +14,7 @@ using State = ObservedContainer::State;
 constexpr Milliseconds kRetryRuntime{2'000};      // the container runtime did not answer
 constexpr Milliseconds kRetryInputs{10'000};      // a ConfigMap, Secret or token is missing
 constexpr Milliseconds kRetryPatch{5'000};
+constexpr const char* kDeadline = "DeadlineExceeded";
 constexpr std::size_t kMaxTerminationMessage = 4096;
 constexpr std::size_t kMaxLogMessage = 2048, kMaxLogLines = 80;   // of it that comes from the log
 constexpr std::int64_t kDefaultGrace = 30;
@@ -142,6 +143,7 @@ void PodWorker::idle() {
   busy_ = false;
   publish();
   if (again_) return sync();
+  if (deadline_ms_ > now_ms()) retry(Milliseconds{deadline_ms_ - now_ms()});
   if (inputs_due_ms_ > 0) retry(Milliseconds{std::max<std::int64_t>(1'000, inputs_due_ms_ - now_ms())});
 }
 
@@ -178,7 +180,8 @@ void PodWorker::decide() {
   publish();
   if (removed_) return tear_down();
   if (deleting()) return terminate();
-  if (!failure_reason_.empty()) return idle();
+  check_deadline();
+  if (!failure_reason_.empty()) return fail_pod();
   if (inputs_due_ms_ > 0 && now_ms() >= inputs_due_ms_) ++inputs_wanted_;
   if (inputs_done_ != inputs_wanted_) return fetch_inputs();
 
@@ -210,10 +213,38 @@ void PodWorker::decide() {
   if (!actions.remove_sandboxes.empty()) return node_.cri.remove_sandbox(actions.remove_sandboxes.front(), removed());
   if (actions.done) {
     waiting_.clear();
+    inputs_due_ms_ = deadline_ms_ = 0;   // nothing runs: nothing is due
     return idle();
   }
   if (actions.create_sandbox) return run_sandbox();
   if (!start_one(actions)) idle();
+}
+
+// activeDeadlineSeconds counts from the pod's start time.
+void PodWorker::check_deadline() {
+  const std::int64_t limit_s = number(member(spec(pod_), "activeDeadlineSeconds"));
+  const auto begun = base::from_rfc3339(text(member(pod_, "status", "startTime")));
+  const std::string phase = text(member(pod_, "status", "phase"));
+  if (limit_s <= 0 || !begun || !failure_reason_.empty() || phase == "Succeeded") return;
+  deadline_ms_ = (*begun + limit_s) * 1000;
+  if (now_ms() < deadline_ms_ || (phase == "Failed" && text(member(pod_, "status", "reason")) != kDeadline)) return;
+  failure_reason_ = kDeadline;
+  failure_message_ = "Pod was active on the node longer than the specified deadline";
+  event("Normal", kDeadline, failure_message_);
+  publish();
+}
+
+// What still runs of a failed pod is ended; its sandbox gives its network back.
+void PodWorker::fail_pod() {
+  std::vector<std::string> running;
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.state == State::kRunning || one.state == State::kUnknown) running.push_back(one.id);
+  if (!running.empty()) return kill(running);
+  for (const ObservedSandbox& sandbox : observed_.sandboxes) {
+    if (!sandbox.ready || !stopped_sandboxes_.insert(sandbox.id).second) continue;
+    return node_.cri.stop_sandbox(sandbox.id, guarded([](PodWorker& self, const Result<void>&) { self.next(); }));
+  }
+  idle();
 }
 
 // Each running container with probes or a postStart hook has a watch; none while the pod is being ended.

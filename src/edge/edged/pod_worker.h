@@ -72,6 +72,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void start_created(const std::string& name, const std::string& id);
   void create_and_start(const Json& container, int restart_count);
   void read_messages();
+  void check_deadline();
+  void fail_pod();
   void watch_containers();
   void check_user(const Json& container, int restart_count);
   void kill(const std::vector<std::string>& ids, std::optional<std::int64_t> grace_s = std::nullopt);
@@ -120,6 +122,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::set<std::string> stopped_sandboxes_;
   std::string failure_reason_, failure_message_, last_event_;
   std::int64_t inputs_due_ms_ = 0;                     // when they must be fetched again: a token's renewal, something missing; 0 = never
+  std::int64_t deadline_ms_ = 0;                       // activeDeadlineSeconds; 0 = none, or not started yet
   std::int64_t wake_ms_ = 0;                           // when wake_ fires; 0 = it does not run
   std::vector<std::string> killing_;                   // being stopped now, with this grace period
   std::int64_t killing_grace_ = 0;

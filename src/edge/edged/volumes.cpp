@@ -40,7 +40,14 @@ std::string read_all(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-bool same_content(const std::string& folder, const std::vector<VolumeFile>& files) {
+// The group that fsGroup gives to a pod's volumes; -1 = none.
+gid_t group_of(const Json& pod) {
+  const Json& group = member(spec(pod), "securityContext", "fsGroup");
+  return group.is_number_integer() ? static_cast<gid_t>(number(group)) : static_cast<gid_t>(-1);
+}
+constexpr gid_t kNoGroup = static_cast<gid_t>(-1);
+
+bool same_content(const std::string& folder, const std::vector<VolumeFile>& files, gid_t group) {
   struct stat facts{};
   if (::lstat((folder + "/" + kData).c_str(), &facts) != 0) return false;
   std::size_t found = 0;
@@ -50,13 +57,13 @@ bool same_content(const std::string& folder, const std::vector<VolumeFile>& file
   return std::all_of(files.begin(), files.end(), [&](const VolumeFile& file) {
     const std::string path = folder + "/" + kData + "/" + file.path;
     struct stat of{};
-    return ::stat(path.c_str(), &of) == 0 && static_cast<int>(of.st_mode & 07777) == file.mode && static_cast<std::size_t>(of.st_size) == file.content.size() &&
+    return ::stat(path.c_str(), &of) == 0 && static_cast<int>(of.st_mode & 07777) == file.mode && (group == kNoGroup || of.st_gid == group) && static_cast<std::size_t>(of.st_size) == file.content.size() &&
            read_all(path) == file.content;
   });
 }
 
 // Writes `files` into a new folder beside ..data and makes ..data name it, in one rename.
-Result<void> swap_data(const std::string& folder, const std::vector<VolumeFile>& files) {
+Result<void> swap_data(const std::string& folder, const std::vector<VolumeFile>& files, gid_t group) {
   const std::string stamp = ".." + base::random_hex(8);
   const std::string fresh = folder + "/" + stamp;
   if (Result<void> made = make_folder(fresh); !made) return made;
@@ -64,6 +71,7 @@ Result<void> swap_data(const std::string& folder, const std::vector<VolumeFile>&
     const std::string path = fresh + "/" + file.path;
     if (Result<void> made = make_folder(path.substr(0, path.rfind('/'))); !made) return made;
     if (Result<void> written = write_file(path, file.content, file.mode); !written) return written;
+    if (group != kNoGroup && ::chown(path.c_str(), static_cast<uid_t>(-1), group) != 0) return failed(path, errno);
   }
   const std::string next = folder + "/..data_tmp";
   ::unlink(next.c_str());
@@ -73,10 +81,12 @@ Result<void> swap_data(const std::string& folder, const std::vector<VolumeFile>&
 }
 
 // Kubernetes' atomic writer: a container sees all of the old or all of the new. What a kill left half-done goes too.
-Result<void> write_atomically(const std::string& folder, const std::vector<VolumeFile>& files) {
+Result<void> write_atomically(const std::string& folder, std::vector<VolumeFile> files, gid_t group) {
+  if (group != kNoGroup)
+    for (VolumeFile& file : files) file.mode |= 0440;   // the group may read, as kubelet lets it
   if (Result<void> made = make_folder(folder); !made) return made;
-  if (!same_content(folder, files))
-    if (Result<void> swapped = swap_data(folder, files); !swapped) return swapped;
+  if (!same_content(folder, files, group))
+    if (Result<void> swapped = swap_data(folder, files, group); !swapped) return swapped;
   // The visible names point through ..data.
   std::set<std::string> wanted = {kData};
   for (const VolumeFile& file : files) wanted.insert(file.path.substr(0, file.path.find('/')));
@@ -121,14 +131,18 @@ bool is_tmpfs(const std::string& path) {
   return ::statfs(path.c_str(), &facts) == 0 && facts.f_type == kTmpfsMagic;
 }
 
-Result<void> make_empty_dir(const std::string& folder, const Json& source) {
+Result<void> make_empty_dir(const std::string& folder, const Json& source, gid_t group) {
   if (Result<void> made = make_folder(folder, 0777); !made) return made;
-  ::chmod(folder.c_str(), 0777);
-  if (text(member(source, "medium")) != "Memory" || is_tmpfs(folder)) return {};
+  const auto open_to_all = [&]() -> Result<void> {
+    if (group != kNoGroup && ::chown(folder.c_str(), static_cast<uid_t>(-1), group) != 0) return failed(folder, errno);
+    ::chmod(folder.c_str(), group == kNoGroup ? 0777 : 02777);   // what is made in it gets the group too
+    return {};
+  };
+  if (text(member(source, "medium")) != "Memory" || is_tmpfs(folder)) return open_to_all();
   std::string options = "mode=0777";
   if (const auto limit = bytes_of(text(member(source, "sizeLimit")))) options += fmt::format(",size={}", *limit);
   if (::mount("tmpfs", folder.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0) return failed("mounting tmpfs at " + folder, errno);
-  return {};
+  return open_to_all();
 }
 
 Result<void> check_host_path(const Json& source) {
@@ -170,12 +184,12 @@ Result<void> prepare_volumes(const std::string& root, const Json& pod, const Pod
     if (!member(volume, "hostPath").is_null()) {
       done = check_host_path(member(volume, "hostPath"));
     } else if (!member(volume, "emptyDir").is_null() || plugin_of(volume) == nullptr) {
-      done = make_empty_dir(path, member(volume, "emptyDir"));
+      done = make_empty_dir(path, member(volume, "emptyDir"), group_of(pod));
     } else {
       auto files = volume_files(pod, volume, inputs, facts);
       // What was written once outlives its object: a container may restart without a cloud, or with its ConfigMap deleted.
       if (!files && fs::exists(path + "/" + kData)) continue;
-      done = files ? write_atomically(path, *files) : Result<void>(std::move(files).error());
+      done = files ? write_atomically(path, std::move(*files), group_of(pod)) : Result<void>(std::move(files).error());
     }
     if (!done && first) first = done.error().in("volume \"" + text(member(volume, "name")) + "\"");
   }

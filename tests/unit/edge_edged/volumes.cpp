@@ -208,6 +208,25 @@ TEST_CASE("a pod's logs go by its uid, others stay") {
   CHECK(fs::exists(root.path + "/default_p_u12"));
 }
 
+TEST_CASE("fsGroup: volumes belong to the group, files are its to read, what is made in an emptyDir is its too") {
+  if (::geteuid() != 0) return;
+  const Folder root;
+  Json pod = pod_with(R"([{"name":"v","configMap":{"name":"conf","defaultMode":256}},{"name":"e","emptyDir":{}}])");
+  pod["spec"]["securityContext"]["fsGroup"] = 4321;
+  REQUIRE(prepare_volumes(root.path, pod, conf(R"({"a":"1"})"), {}));
+  const std::string file = root.path + "/pods/u1/volumes/kubernetes.io~configmap/v/a", empty = root.path + "/pods/u1/volumes/kubernetes.io~empty-dir/e";
+  struct stat facts{};
+  REQUIRE(::stat(file.c_str(), &facts) == 0);
+  CHECK(facts.st_gid == 4321);
+  CHECK(mode(file) == 0440);
+  const ino_t written = inode(file);
+  REQUIRE(prepare_volumes(root.path, pod, conf(R"({"a":"1"})"), {}));
+  CHECK(inode(file) == written);   // unchanged: not written again
+  REQUIRE(::stat(empty.c_str(), &facts) == 0);
+  CHECK(facts.st_gid == 4321);
+  CHECK(mode(empty) == 02777);
+}
+
 TEST_CASE("hostPath types") {
   const Folder root;
   const std::string host = root.path + "/host";
