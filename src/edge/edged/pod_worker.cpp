@@ -787,11 +787,16 @@ void PodWorker::publish() {
     patch_again_ = true;
     return;
   }
+  // Where the cloud's answer does not show what it was told, it is not told again without pause.
+  if (*patch == last_patch_ && now_ms() < last_patch_ms_ + kRetryPatch.count()) return retry(kRetryPatch);
+  last_patch_ = *patch;
+  last_patch_ms_ = now_ms();
   patch_busy_ = true;
   node_.meta.patch_pod_status(pod_namespace(pod_), pod_name(pod_), *patch, guarded([](PodWorker& self, edge::MetaResult<Bytes> answer) {
     self.patch_busy_ = false;
     const bool again = std::exchange(self.patch_again_, false);
     if (!answer) {
+      self.last_patch_.clear();   // never taken: what follows is no repetition
       if (self.node_.link_up) self.log(LogLevel::kWarning, "status was not taken: " + answer.error.message);
       self.retry(kRetryPatch);
       return;

@@ -131,6 +131,8 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   // Versions of the inputs (objects and tokens, and the volumes made of them): a change while they are fetched is not lost.
   std::uint64_t inputs_wanted_ = 1, inputs_fetched_ = 0, inputs_done_ = 0;
   bool patch_busy_ = false, patch_again_ = false, dirty_ = false, removed_ = false, delete_busy_ = false, deleted_ = false;
+  std::string last_patch_;
+  std::int64_t last_patch_ms_ = 0;
 };
 
 }  // namespace kubeedge::edged
