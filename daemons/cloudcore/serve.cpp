@@ -35,10 +35,9 @@ std::string join_address(const std::vector<std::string>& addresses) {
   return "127.0.0.1";
 }
 
-cloud::CloudOptions cloud_options(const Config& config, kubeedge::pki::KeyPair ca, kubeedge::pki::KeyPair server) {
-  cloud::CloudOptions options;
-  options.ca = std::move(ca);
-  options.server = std::move(server);
+// What the hub takes from cloudcore.yaml, on either back end.
+template <class Options>
+void set_hub(Options& options, const Config& config) {
   options.hub_address = config.hub_address;
   options.join_address = config.join_address;
   options.hub_port = config.hub_port;
@@ -46,6 +45,13 @@ cloud::CloudOptions cloud_options(const Config& config, kubeedge::pki::KeyPair c
   options.node_limit = static_cast<std::size_t>(config.node_limit);
   options.keepalive_s = static_cast<int>(config.keepalive_s);
   options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
+}
+
+cloud::CloudOptions cloud_options(const Config& config, kubeedge::pki::KeyPair ca, kubeedge::pki::KeyPair server) {
+  cloud::CloudOptions options;
+  options.ca = std::move(ca);
+  options.server = std::move(server);
+  set_hub(options, config);
   return options;
 }
 
@@ -175,13 +181,7 @@ int serve_standalone(const StandaloneFlags& flags, const Config& config) {
   options.dns_names = config.dns_names;
   options.api_address = flags.api_address;
   options.api_port = static_cast<std::uint16_t>(flags.api_port);
-  options.hub_address = config.hub_address;
-  options.hub_port = config.hub_port;
-  options.join_address = config.join_address;
-  options.join_port = config.join_port;
-  options.node_limit = static_cast<std::size_t>(config.node_limit);
-  options.keepalive_s = static_cast<int>(config.keepalive_s);
-  options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
+  set_hub(options, config);
   auto made = kubeedge::StandaloneCloud::create(runtime, options);
   if (!made) return fail(made.error());
   auto standalone = std::make_unique<kubeedge::StandaloneCloud>(std::move(*made));

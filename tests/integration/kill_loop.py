@@ -22,12 +22,7 @@ def main():
     dice = random.Random(SEED)
     in_flight = kills_in_flight = 0
     with Lab() as lab:
-        lab.broker_up()
-        lab.cloud_up()
-        lab.edge_up()
-        lab.node_ready()
-        lab.device()
-        until(20, "the device is known at the edge", lambda: "code" not in (lab.twin() or {"code": 404}))
+        lab.device_up()
         for number in range(ROUNDS):
             twins, writes = TwinLoad(lab), WriteLoad(lab)
             time.sleep(dice.uniform(0.3, 1.2))

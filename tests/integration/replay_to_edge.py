@@ -47,6 +47,7 @@ class Replay:
         self.answered = {}
         self.said = {}                   # route -> what our edge said, in order
         self.scheduled = {}              # a pod -> its status when it first came
+        self.expected = {}               # route -> how often the recorded edge has said it so far
         self.acked = set()
         self.problems, self.compared = [], 0
 
@@ -125,7 +126,6 @@ class Replay:
         """Waits until our edge has said this at least as often as the recorded one so far (once is enough where the clock decides)."""
         route = trace.route(recorded)
         deadline = time.monotonic() + (2 if BY_THE_CLOCK.fullmatch(route[1]) else 10)
-        self.expected = getattr(self, "expected", {})
         self.expected[route] = 1 if BY_THE_CLOCK.fullmatch(route[1]) or "patch" in route[1] else self.expected.get(route, 0) + 1
         while len(self.said.get(route, [])) < self.expected[route] and time.monotonic() < deadline:
             self.pump(0.1)
@@ -164,7 +164,7 @@ class Replay:
         if not mine or not recorded:
             return [f"recorded {len(recorded)} times, our edge said it {len(mine)} times"]
         found = trace.differences({"route": recorded[0]["route"], "content": folded(recorded)}, {"route": mine[0]["route"], "content": folded(mine)})
-        return [one for one in found if not any(re.fullmatch(r, route[1]) and re.search(d, one) for r, d, _ in NAMED)]
+        return trace.unnamed(found, route[1], NAMED)
 
     def unasked(self):
         """What our edge said and the recorded one never did."""

@@ -26,15 +26,6 @@ DELTA = UPDATE + "/delta"
 dice = random.Random(SEED)
 
 
-def start(lab):
-    lab.broker_up()
-    lab.cloud_up()
-    lab.edge_up()
-    lab.node_ready()
-    lab.device()
-    until(20, "the device is known at the edge", lambda: "code" not in (lab.twin() or {"code": 404}))
-
-
 def desire(lab, value: str):
     patch = {"spec": {"properties": [{"name": "temperature", "desired": {"value": value}}]}}
     lab.kubectl("patch", "device", "thermo-1", "--type=merge", "-p", json.dumps(patch))
@@ -223,7 +214,7 @@ def stored(lab) -> int:
 
 
 with Lab() as lab:
-    start(lab)
+    lab.device_up()
     for part in (broker, frozen_broker, mad_broker, full_disk):
         if sys.argv[1:] and part.__name__ not in sys.argv[1:]:
             continue

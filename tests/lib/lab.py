@@ -149,6 +149,15 @@ class Lab:
                     "spec": {"nodeName": node, "deviceModelRef": {"name": "thermometer"}, "protocol": {"protocolName": "mqtt"},
                              "properties": [{"name": p} for p in properties]}})
 
+    def device_up(self):
+        """Broker, cloud, an edge without pods and the device thermo-1, known at the edge."""
+        self.broker_up()
+        self.cloud_up()
+        self.edge_up()
+        self.node_ready()
+        self.device()
+        until(20, "the device is known at the edge", lambda: "code" not in (self.twin() or {"code": 404}))
+
     def reported(self, name="thermo-1", prop="temperature"):
         done = self.kubectl("get", "devicestatus", name, "-o", "json", check=False)
         if done.returncode:

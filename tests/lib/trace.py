@@ -78,6 +78,11 @@ def differences(want, got, path=""):
     return [] if want == got else [f"{path}: recorded {short(want)}, got {short(got)}"]
 
 
+def unnamed(found, resource, named):
+    """The differences of a resource that no (resource, difference, why) of `named` explains."""
+    return [one for one in found if not any(re.fullmatch(r, resource) and re.search(d, one) for r, d, _ in named)]
+
+
 def short(value):
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 160 else text[:157] + "..."
