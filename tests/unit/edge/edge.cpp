@@ -138,6 +138,16 @@ struct World : Loop {
     made.token = Secret(token);
     return made;
   }
+  // Runs the edge until it is ready, then stops it.
+  void join_and_stop(const EdgeOptions& with) {
+    auto edge = Edge::create(runtime, with);
+    REQUIRE(edge);
+    bool ready = false;
+    edge->on_ready([&] { ready = true; });
+    edge->start();
+    until([&] { return ready; });
+    stop(*edge);
+  }
   // Runs the edge until its first permanent error.
   Error failure(const EdgeOptions& with) {
     auto edge = Edge::create(runtime, with);
@@ -511,15 +521,7 @@ TEST_CASE("C18: a join that can never work says why in one line, and never the t
 TEST_CASE("a certificate of an earlier name does not stand in the way of a token") {
   World world;
   const Folder folder;
-  for (const char* name : {"edge-1", "edge-2"}) {
-    auto edge = Edge::create(world.runtime, world.options(folder, name, world.token()));
-    REQUIRE(edge);
-    bool ready = false;
-    edge->on_ready([&] { ready = true; });
-    edge->start();
-    world.until([&] { return ready; });
-    world.stop(*edge);
-  }
+  for (const char* name : {"edge-1", "edge-2"}) world.join_and_stop(world.options(folder, name, world.token()));
   CHECK(world.api.find("nodes", "", "edge-2") != nullptr);
   CHECK(world.log.count("the certificate is for system:node:edge-1, not for node edge-2") >= 1);
 }
@@ -528,11 +530,5 @@ TEST_CASE("a long node name joins as well") {
   World world;
   const Folder folder;
   const std::string name = std::string(60, 'a') + ".example";  // past X.509's own bound for a CN, which Go does not keep
-  auto edge = Edge::create(world.runtime, world.options(folder, name, world.token()));
-  REQUIRE(edge);
-  bool ready = false;
-  edge->on_ready([&] { ready = true; });
-  edge->start();
-  world.until([&] { return ready; });
-  world.stop(*edge);
+  world.join_and_stop(world.options(folder, name, world.token()));
 }
