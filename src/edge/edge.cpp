@@ -12,12 +12,12 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "edge/bus/event_bus.h"
-#include "edge/bus/paho_transport.h"
 #include "edge/hub/edge_hub.h"
 #include "edge/meta/meta_manager.h"
 #include "edge/node/node_agent.h"
 #include "edge/ports/pod_runtime.h"
 #include "edge/twin/device_twin.h"
+#include "mqtt/paho_transport.h"
 #include "runtime/timer.h"
 #include "store/store.h"
 
@@ -99,7 +99,7 @@ struct Edge::Impl {
   std::unique_ptr<edge::MetaManager> meta;
   std::unique_ptr<edge::HubClient> hub;
   std::unique_ptr<edge::DeviceTwin> twin;
-  std::unique_ptr<edge::MqttTransport> mqtt;
+  std::unique_ptr<mqtt::Transport> mqtt;
   std::unique_ptr<edge::EventBus> bus;
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<edge::NodeAgent> node;
@@ -163,7 +163,7 @@ Result<void> Edge::Impl::create() {
   if (!engine) return std::move(engine).error();
   twin = std::move(*engine);
   if (options.mqtt_enabled) {
-    mqtt = edge::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
+    mqtt = mqtt::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
     bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *hub, *twin, NodeId(options.node_name));
     twin->set_output(bus.get());
     hub->set_bus_sink(bus.get());

@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from lab import BUILD, ROOT, Lab, until  # noqa: E402
 
-PACKAGES = ("kubeedge", "kubeedge-edge", "kubeedge-edged", "kubeedge-cloud")
+PACKAGES = ("kubeedge", "kubeedge-mqtt", "kubeedge-edge", "kubeedge-edged", "kubeedge-cloud")
 CXX = os.environ.get("CXX", "g++").split()
 
 

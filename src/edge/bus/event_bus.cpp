@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "edge/ports/mqtt_topic.h"
+#include "mqtt/topic.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -31,16 +31,16 @@ std::string content_text(const Message& message) {
 std::string_view event_bus_schema() { return "CREATE TABLE IF NOT EXISTS `sub_topics` (`topic` text,PRIMARY KEY (`topic`));\n"; }
 
 struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
-  Impl(const Runtime& runtime_in, store::Store& store_in, MqttTransport& transport_in, CloudLink& link_in, TwinInput& twin_in, NodeId node_in)
+  Impl(const Runtime& runtime_in, store::Store& store_in, mqtt::Transport& transport_in, CloudLink& link_in, TwinInput& twin_in, NodeId node_in)
       : runtime(runtime_in), store(store_in), transport(transport_in), link(link_in), twin(twin_in), node(std::move(node_in)) {}
 
   // devices.md 5.3. Twin topics answer with a result of their own, so their PUBACK need not wait.
   void on_message(const std::string& topic, const Bytes& payload) {
     if (topic.starts_with("$hw/events/device/") || topic.starts_with("$hw/events/node/")) return twin.on_mqtt(topic, payload);
-    if (payload.size() > kMaxMqttPayloadBytes || !base::is_utf8(payload.view()) || !is_topic(topic)) {
+    if (payload.size() > mqtt::kMaxPayloadBytes || !base::is_utf8(payload.view()) || !mqtt::is_topic(topic)) {
       ++counters.refused;
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "upload on {} refused: only UTF-8 text up to {} bytes travels",
-                       topic.substr(0, kMaxTopicBytes), kMaxMqttPayloadBytes);
+                       topic.substr(0, mqtt::kMaxTopicBytes), mqtt::kMaxPayloadBytes);
     }
     if (!link.up()) {
       if (counters.dropped_offline++ % 1000 == 0)
@@ -60,7 +60,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   }
 
   void subscribe(const std::string& topic) {
-    if (!is_topic_filter(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe: not an MQTT topic filter of at most {} bytes", kMaxTopicBytes);
+    if (!mqtt::is_topic_filter(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe: not an MQTT topic filter of at most {} bytes", mqtt::kMaxTopicBytes);
     if (!topics.contains(topic) && topics.size() >= kMaxSubscriptions)
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe {}: more than {} topics", topic, kMaxSubscriptions);
     topics.insert(topic);
@@ -95,13 +95,13 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   }
 
   void publish(const std::string& topic, Bytes payload) {
-    if (is_topic(topic)) return transport.publish(topic, std::move(payload));
-    base::log(runtime.log(), LogLevel::kWarning, "bus", "publish: not an MQTT topic of at most {} bytes", kMaxTopicBytes);
+    if (mqtt::is_topic(topic)) return transport.publish(topic, std::move(payload), kQos);
+    base::log(runtime.log(), LogLevel::kWarning, "bus", "publish: not an MQTT topic of at most {} bytes", mqtt::kMaxTopicBytes);
   }
 
   Runtime runtime;
   store::Store& store;
-  MqttTransport& transport;
+  mqtt::Transport& transport;
   CloudLink& link;
   TwinInput& twin;
   NodeId node;
@@ -109,7 +109,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   std::set<std::string> topics;   // of sub_topics
 };
 
-EventBus::EventBus(const Runtime& runtime, store::Store& store, MqttTransport& transport, CloudLink& link, TwinInput& twin, NodeId node)
+EventBus::EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, CloudLink& link, TwinInput& twin, NodeId node)
     : impl_(std::make_shared<Impl>(runtime, store, transport, link, twin, std::move(node))) {}
 
 EventBus::~EventBus() = default;
@@ -119,11 +119,11 @@ Result<void> EventBus::start() {
   if (!rows) return rows.error().in("sub_topics");
   for (const char* filter : kFixed) impl_->transport.subscribe(filter, kQos);
   for (const auto& row : *rows) {
-    if (row.empty() || !is_topic_filter(store::text(row[0]))) continue;
+    if (row.empty() || !mqtt::is_topic_filter(store::text(row[0]))) continue;
     impl_->topics.insert(store::text(row[0]));
     impl_->transport.subscribe(store::text(row[0]), kQos);
   }
-  MqttTransport::Handlers handlers;
+  mqtt::Transport::Handlers handlers;
   handlers.on_message = [weak = std::weak_ptr(impl_)](const std::string& topic, const Bytes& payload, int, const std::function<void()>& acknowledge) {
     if (const auto self = weak.lock()) self->on_message(topic, payload);
     if (acknowledge) acknowledge();
@@ -148,7 +148,7 @@ void EventBus::on_message(Message message) {
   if (operation == "unsubscribe") return impl_->unsubscribe(message.resource);
   if (operation == "message") return impl_->publish_inner(message);
   if (operation == "get_result" && message.resource == "auth_info")
-    return impl_->transport.publish(fmt::format("$hw/events/node/{}/authInfo/get/result", impl_->node.str()), content_text(message));
+    return impl_->transport.publish(fmt::format("$hw/events/node/{}/authInfo/get/result", impl_->node.str()), content_text(message), kQos);
   if (operation == "publish") return impl_->publish(message.resource, content_text(message));
   base::log(impl_->runtime.log(), LogLevel::kDebug, "bus", "operation {} from {} is not the bus's: ignored", operation, message.source);
 }

@@ -10,6 +10,7 @@
 
 #include "edge/ports/cloud_link.h"
 #include "edge/ports/mqtt.h"
+#include "mqtt/transport.h"
 #include "store/store.h"
 
 namespace kubeedge::edge {
@@ -24,7 +25,7 @@ std::string_view event_bus_schema();
 // Lives on the runtime's executor; `store`, `transport`, `link`, `twin` must outlive it.
 class EventBus final : public TwinOutput, public MessageSink {
  public:
-  EventBus(const Runtime& runtime, store::Store& store, MqttTransport& transport, CloudLink& link, TwinInput& twin, NodeId node);
+  EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, CloudLink& link, TwinInput& twin, NodeId node);
   ~EventBus() override;
 
   // Reads sub_topics, subscribes and connects. Never blocks on a missing broker.

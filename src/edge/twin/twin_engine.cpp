@@ -4,8 +4,8 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "edge/ports/mqtt_topic.h"
 #include "edge/twin/twin_value.h"
+#include "mqtt/topic.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -82,7 +82,7 @@ struct TwinEngine::Outcome {
 
 std::optional<DeviceId> parse_device_id(std::string_view text) {
   const auto parts = base::split(text, '/');
-  if (parts.size() != 2 || parts[0].empty() || parts[1].empty() || !is_topic(text)) return std::nullopt;
+  if (parts.size() != 2 || parts[0].empty() || parts[1].empty() || !mqtt::is_topic(text)) return std::nullopt;
   return DeviceId{parts[0], parts[1]};
 }
 
@@ -181,7 +181,7 @@ Effects TwinEngine::on_mqtt(std::string_view topic, std::string_view payload, Tw
   Effects out;
   // By segments: a namespace may be named "dev", "device" or "events" (devices.md 12, trap 1).
   const auto part = base::split(topic, '/');
-  if (part.size() < 4 || part[0] != "$hw" || part[1] != "events" || !is_topic(topic)) return out;
+  if (part.size() < 4 || part[0] != "$hw" || part[1] != "events" || !mqtt::is_topic(topic)) return out;
   if (part[2] == "node") {
     if (part.size() != 6 || part[3] != options_.node || part[4] != "membership" || part[5] != "get") return out;
     const auto json = parse_json(payload);

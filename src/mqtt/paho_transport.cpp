@@ -1,4 +1,4 @@
-#include "edge/bus/paho_transport.h"
+#include "mqtt/paho_transport.h"
 
 #include <MQTTAsync.h>
 
@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "runtime/timer.h"
 
-namespace kubeedge::edge {
+namespace kubeedge::mqtt {
 namespace {
 
 constexpr int kKeepAliveSeconds = 30;
@@ -57,7 +57,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
     if (handle_) MQTTAsync_destroy(&handle_);
   }
 
-  void start(MqttTransport::Handlers handlers) {
+  void start(Transport::Handlers handlers) {
     handlers_ = std::move(handlers);
     stopped_ = false;
     if (!handle_ && !create()) return;
@@ -92,11 +92,15 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
     MQTTAsync_unsubscribe(handle_, filter.c_str(), &response);
   }
 
-  void publish(const std::string& topic, Bytes payload) {
+  void publish(const std::string& topic, Bytes payload, int qos) {
+    if (qos == 0) {
+      if (connected_) (void)send({topic, std::move(payload)}, 0);
+      return;
+    }
     if (queue_.size() >= kMaxQueuedPublishes) {
       queue_.pop_front();
       if (dropped_++ % 1000 == 0)
-        base::log(runtime_.log(), LogLevel::kWarning, "bus", "broker {}: {} publications dropped, the oldest first", options_.server, dropped_);
+        base::log(runtime_.log(), LogLevel::kWarning, "mqtt", "broker {}: {} publications dropped, the oldest first", options_.server, dropped_);
     }
     queue_.push_back({topic, std::move(payload)});
     pump();
@@ -203,26 +207,32 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
     MQTTAsync_subscribeMany(handle_, static_cast<int>(names.size()), names.data(), qos.data(), &response);
   }
 
+  // What Paho said, and its token.
+  std::pair<int, int> send(const Item& item, int qos) {
+    MQTTAsync_message message = MQTTAsync_message_initializer;
+    message.payload = const_cast<char*>(item.payload.view().data());   // Paho's signature; it copies
+    message.payloadlen = static_cast<int>(item.payload.size());
+    message.qos = qos;
+    MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+    response.context = context();
+    if (qos > 0) response.onSuccess = &on_sent;
+    response.onFailure = &on_not_sent;
+    const int rc = MQTTAsync_sendMessage(handle_, item.topic.c_str(), &message, &response);
+    return {rc, response.token};
+  }
+
   void pump() {
     while (connected_ && !queue_.empty() && under_way_.size() < kWindow) {
       Item item = std::move(queue_.front());
       queue_.pop_front();
-      MQTTAsync_message message = MQTTAsync_message_initializer;
-      message.payload = const_cast<char*>(item.payload.view().data());   // Paho's signature; it copies
-      message.payloadlen = static_cast<int>(item.payload.size());
-      message.qos = 1;
-      MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-      response.context = context();
-      response.onSuccess = &on_sent;
-      response.onFailure = &on_not_sent;
-      const int rc = MQTTAsync_sendMessage(handle_, item.topic.c_str(), &message, &response);
+      const auto [rc, token] = send(item, 1);
       if (rc == MQTTASYNC_SUCCESS) {
-        under_way_[response.token] = std::move(item);
+        under_way_[token] = std::move(item);
       } else if (rc == MQTTASYNC_DISCONNECTED || (rc == MQTTASYNC_MAX_BUFFERED_MESSAGES && !under_way_.empty())) {
         queue_.push_front(std::move(item));
         return;   // the loss, or the next acknowledgement, is on its way to us
       } else {
-        base::log(runtime_.log(), LogLevel::kWarning, "bus", "broker {}: a publication was refused: {}", options_.server, reason(rc, nullptr));
+        base::log(runtime_.log(), LogLevel::kWarning, "mqtt", "broker {}: a publication was refused: {}", options_.server, reason(rc, nullptr));
       }
     }
   }
@@ -269,7 +279,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
     }
     // Not taken: Paho offers it again.
     if (waiting && (waiting->messages.load() >= kMaxInbound || waiting->bytes.load() >= kMaxInboundBytes)) return 0;
-    const auto size = std::min(static_cast<std::size_t>(std::max(message->payloadlen, 0)), kMaxMqttPayloadBytes + 1);
+    const auto size = std::min(static_cast<std::size_t>(std::max(message->payloadlen, 0)), kMaxPayloadBytes + 1);
     if (waiting) {
       std::string name = topic_size > 0 ? std::string(topic, static_cast<std::size_t>(topic_size)) : std::string(topic);
       Bytes payload(std::string(static_cast<const char*>(message->payload), size));
@@ -298,7 +308,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   }
   static void on_subscribe_failed(void* context, MQTTAsync_failureData* data) {
     hop(context, [why = data ? reason(data->code, data->message) : std::string("no answer")](PahoClient& self) {
-      base::log(self.runtime_.log(), LogLevel::kWarning, "bus", "broker {}: a subscription was refused: {}; its ACL must allow $hw/#",
+      base::log(self.runtime_.log(), LogLevel::kWarning, "mqtt", "broker {}: a subscription was refused: {}; its ACL must allow $hw/#",
                 self.options_.server, why);
     });
   }
@@ -312,7 +322,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   MqttOptions options_;
   std::string client_id_;
   runtime::Timer timer_;
-  MqttTransport::Handlers handlers_;
+  Transport::Handlers handlers_;
   MQTTAsync handle_ = nullptr;
   std::uintptr_t key_ = 0;
   std::map<std::string, int> filters_;
@@ -323,7 +333,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   bool connected_ = false, connecting_ = false, stopped_ = true, told_down_ = false;
 };
 
-class PahoTransport final : public MqttTransport {
+class PahoTransport final : public Transport {
  public:
   explicit PahoTransport(std::shared_ptr<PahoClient> client) : client_(std::move(client)) {}
   ~PahoTransport() override {
@@ -334,7 +344,7 @@ class PahoTransport final : public MqttTransport {
   void stop() override { client_->stop(); }
   void subscribe(const std::string& filter, int qos) override { client_->subscribe(filter, qos); }
   void unsubscribe(const std::string& filter) override { client_->unsubscribe(filter); }
-  void publish(const std::string& topic, Bytes payload) override { client_->publish(topic, std::move(payload)); }
+  void publish(const std::string& topic, Bytes payload, int qos) override { client_->publish(topic, std::move(payload), qos); }
 
  private:
   std::shared_ptr<PahoClient> client_;
@@ -342,8 +352,8 @@ class PahoTransport final : public MqttTransport {
 
 }  // namespace
 
-std::unique_ptr<MqttTransport> paho_transport(const Runtime& runtime, MqttOptions options, std::string client_id) {
+std::unique_ptr<Transport> paho_transport(const Runtime& runtime, MqttOptions options, std::string client_id) {
   return std::make_unique<PahoTransport>(std::make_shared<PahoClient>(runtime, std::move(options), std::move(client_id)));
 }
 
-}  // namespace kubeedge::edge
+}  // namespace kubeedge::mqtt

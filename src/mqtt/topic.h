@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 
-namespace kubeedge::edge {
+namespace kubeedge::mqtt {
 
 inline constexpr std::size_t kMaxTopicBytes = 1024;
 
@@ -37,4 +37,4 @@ inline bool is_topic_filter(std::string_view text) {
   return true;
 }
 
-}  // namespace kubeedge::edge
+}  // namespace kubeedge::mqtt

@@ -1,4 +1,4 @@
-// MqttTransport on Eclipse Paho's MQTTAsync. Only paho_transport.cpp includes Paho.
+// Transport on Eclipse Paho's MQTTAsync. Only paho_transport.cpp includes Paho.
 #pragma once
 
 #include <memory>
@@ -7,13 +7,13 @@
 #include <kubeedge/mqtt.h>
 #include <kubeedge/runtime.h>
 
-#include "edge/ports/mqtt.h"
+#include "mqtt/transport.h"
 
-namespace kubeedge::edge {
+namespace kubeedge::mqtt {
 
 // MQTT 3.1.1, clean session, keepalive 30 s; reconnects at once, then after at most 5 s, for ever; renews its
 // subscriptions at each connect. start() returns at once. Paho's two threads only hop to the executor.
 // Note: Paho ignores SIGPIPE for the process when the first client is made.
-std::unique_ptr<MqttTransport> paho_transport(const Runtime& runtime, MqttOptions options, std::string client_id);
+std::unique_ptr<Transport> paho_transport(const Runtime& runtime, MqttOptions options, std::string client_id);
 
-}  // namespace kubeedge::edge
+}  // namespace kubeedge::mqtt

@@ -1,0 +1,33 @@
+// A broker connection as this library's modules see it. paho_transport.h implements it; tests fake it.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+#include <kubeedge/bytes.h>
+
+namespace kubeedge::mqtt {
+
+// A longer payload arrives cut to one byte more than this: who reads it refuses it by its size, and can answer.
+inline constexpr std::size_t kMaxPayloadBytes = 1024 * 1024;
+
+// Heals itself. Lives on its owner's loop.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  struct Handlers {
+    // `acknowledge` makes the PUBACK leave (QoS >= 1); call it once, any time later.
+    std::function<void(std::string topic, Bytes payload, int qos, std::function<void()> acknowledge)> on_message;
+    std::function<void(bool connected, std::string why)> on_state;
+  };
+  virtual void start(Handlers handlers) = 0;
+  virtual void stop() = 0;
+  virtual void subscribe(const std::string& filter, int qos) = 0;     // remembered, renewed at each connect
+  virtual void unsubscribe(const std::string& filter) = 0;
+  // Not retained. QoS 1: kept until the broker has it; bounded: past the limit the oldest is dropped and counted.
+  // QoS 0: now or never, and never twice; for those who have an answer of their own to wait for.
+  virtual void publish(const std::string& topic, Bytes payload, int qos) = 0;
+};
+
+}  // namespace kubeedge::mqtt
