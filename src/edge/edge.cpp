@@ -157,6 +157,8 @@ Result<void> Edge::Impl::create() {
   hub_options.project_id = options.project_id;
   hub_options.store_id = meta->store_id();
   hub_options.heartbeat = Milliseconds{options.heartbeat_s * 1000};
+  hub_options.message_qps = options.message_qps;
+  hub_options.message_burst = options.message_burst;
   hub = std::make_unique<edge::HubClient>(runtime, std::move(hub_options));
 
   auto engine = edge::DeviceTwin::create(runtime, *store, *hub, {NodeId(options.node_name), false});

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "edge/hub/link.h"
+#include "edge/hub/message_rate.h"
 #include "net/addresses.h"
 #include "net/route_watch.h"
 #include "net/websocket.h"
@@ -24,12 +25,14 @@ bool permanent(const Error& error) { return error.code == Errc::kUnauthenticated
 
 struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   Impl(const Runtime& r, HubOptions o)
-      : runtime(r), options(std::move(o)), link(options.heartbeat), timer(runtime), rotation(runtime) {}
+      : runtime(r), options(std::move(o)), link(options.heartbeat), rate(options.message_qps, options.message_burst), timer(runtime),
+        rotation(runtime), pace(runtime) {}
 
   Runtime runtime;
   HubOptions options;
   Link link;
-  runtime::Timer timer, rotation;
+  MessageRate rate;
+  runtime::Timer timer, rotation, pace;
   std::unique_ptr<net::WebSocket> socket;
   std::unique_ptr<net::RouteWatch> routes;
   std::optional<Credentials> credentials;
@@ -93,6 +96,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
     if (was_up || why != last_error) log(runtime.log(), LogLevel::kWarning, "hub", "{}", why);
     last_error = why;
     auto finished = link.on_down(now());
+    rate.clear();
     if (was_up) tell(false);
     finish(std::move(finished));
     arm();
@@ -215,6 +219,19 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void transmit(const Message& message) { socket->send(Bytes(wire::encode(message))); }
+  void send_in_turn(Message message) {
+    if (!rate.limits() || !MessageRate::counts(message)) return transmit(message);
+    rate.push(std::move(message));
+    send_due();
+  }
+  void send_due() {
+    if (stopped || !link.up()) return;
+    for (const auto& message : rate.take(now())) transmit(message);
+    if (const auto next = rate.next(now()))
+      pace.start(*next - now(), [weak = weak_from_this()] {
+        if (auto self = weak.lock()) self->send_due();
+      });
+  }
 
   void keepalive() {
     Message message;
@@ -247,6 +264,7 @@ void HubClient::stop() {
   impl_->stopped = true;
   impl_->timer.cancel();
   impl_->rotation.cancel();
+  impl_->pace.cancel();
   impl_->routes.reset();
   (void)impl_->link.on_down(impl_->now());
   impl_->socket.reset();
@@ -255,7 +273,7 @@ std::string HubClient::local_ip() const { return impl_->ip; }
 bool HubClient::up() const { return !impl_->stopped && impl_->link.up(); }
 void HubClient::send(Message message) {
   if (up())
-    impl_->transmit(message);
+    impl_->send_in_turn(std::move(message));
   else
     ++impl_->dropped;
 }
@@ -263,7 +281,7 @@ void HubClient::request(Message message, Milliseconds timeout, unique_function<v
   if (impl_->stopped) return done(Error{Errc::kUnavailable, "not connected"});
   if (auto finished = impl_->link.add_request(message, timeout, impl_->now(), std::move(done)))
     return finished->done(std::move(finished->result));
-  impl_->transmit(message);
+  impl_->send_in_turn(std::move(message));
   impl_->arm();
 }
 void HubClient::on_link(unique_function<void(LinkState)> handler) { impl_->handlers.push_back(std::move(handler)); }

@@ -18,6 +18,7 @@ struct HubOptions {
   std::string project_id;
   std::string store_id;   // header Kubeedge-Store-Id
   Milliseconds heartbeat{15'000};
+  int message_qps = 30, message_burst = 60;   // see message_rate.h
 };
 
 // Lives on the runtime's executor. Sinks and observers must outlive it or be removed by stop().
