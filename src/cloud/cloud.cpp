@@ -4,6 +4,7 @@
 #include "cloud/edgecontroller/edge_controller.h"
 #include "cloud/hub/hub_server.h"
 #include "cloud/hub/join_server.h"
+#include "cloud/hub/revocations.h"
 #include "cloud/synccontroller/sync_controller.h"
 #include "runtime/timer.h"
 
@@ -37,10 +38,11 @@ class CloudImpl final : public Cloud {
   CloudImpl(const Runtime& runtime, kube::KubeClient& client, const CloudOptions& options)
       : runtime_(runtime),
         sync_(runtime, client),
-        hub_(runtime, client, sync_, hub_options(options)),
+        revocations_(runtime, client, [this] { hub_.drop_revoked(); }),
+        hub_(runtime, client, sync_, revocations_, hub_options(options)),
         edge_(runtime, client, hub_, sync_),
         device_(runtime, client, hub_, DeviceOptions{Milliseconds{options.status_interval_ms}}),
-        join_(runtime, client, hub_, sync_, join_options(options),
+        join_(runtime, client, hub_, sync_, revocations_, join_options(options),
               [this](const NodeId& node, const std::string& why) { hub_.disconnect(node, why); }) {
     hub_.attach(HubSinks{&edge_, &device_, {&edge_, &device_}});
   }
@@ -53,6 +55,7 @@ class CloudImpl final : public Cloud {
       return bound;
     }
     sync_.start();
+    revocations_.start();
     edge_.start();
     device_.start();
     return {};
@@ -73,11 +76,13 @@ class CloudImpl final : public Cloud {
     hub_.stop();
     device_.stop();
     edge_.stop();
+    revocations_.stop();
     sync_.stop();
   }
 
   Runtime runtime_;
   SyncController sync_;
+  Revocations revocations_;
   HubServer hub_;
   EdgeController edge_;
   DeviceController device_;

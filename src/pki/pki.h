@@ -52,7 +52,7 @@ std::string sha256_hex(std::string_view bytes);
 std::string new_token(const KeyPair& ca, std::int64_t expires_unix_s);
 struct TokenParts { std::string ca_sha256_hex; std::string jwt; std::int64_t expires_unix_s = 0; };
 Result<TokenParts> split_token(std::string_view token);                                 // four parts; edge side
-// Cloud side. Three different errors: malformed, signature, "the token expired 2026-11-24 10:01:41 UTC".
+// Cloud side. Three different errors: malformed, signature, "the token expired 2026-11-24 10:01:41 UTC; make a new ...".
 Result<void> verify_jwt(std::string_view jwt, std::string_view ca_key_sec1_der, std::int64_t now_unix_s);
 
 // Service-account tokens: ES256-signed JWT with the given claims JSON, and its check.

@@ -102,7 +102,7 @@ Result<void> verify_jwt(std::string_view jwt, std::string_view ca_key_sec1_der, 
   const auto expires = expiry(parsed->claims);
   // Upstream takes a token without an expiry; we never make one and a join token for ever is a risk.
   if (!expires) return malformed("it has no expiry");
-  if (now_unix_s >= *expires) return base::error(Errc::kUnauthenticated, "the token expired {}", utc_text(*expires));
+  if (now_unix_s >= *expires) return base::error(Errc::kUnauthenticated, "the token expired {}; make a new one with: cloudcore token", utc_text(*expires));
   return {};
 }
 

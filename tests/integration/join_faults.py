@@ -78,6 +78,23 @@ with Lab() as lab:
     assert " 403 " in answer.splitlines()[0] and "edge1" in answer, answer
     print("refused: edge1's certificate under the name edge2:", answer.splitlines()[-1])
 
+    # Another machine takes the name with a token: the certificate of the first is worth nothing from then on.
+    lab.kill("edgecore")
+    lab.edge_up(data="edge-of-another-machine")
+    until(20, "the new machine is in the certificate's place", lambda: "edge1" in lab.kubectl(
+        "-n", "kubeedge", "get", "configmap", "-l", "libkubeedge.io/revocations", "-o", "jsonpath={.items[*].data}").stdout)
+    lab.node_ready()
+    answer = upgrade(lab, "edge1")
+    assert " 403 " in answer.splitlines()[0] and "was revoked" in answer, answer
+    print("refused: the older certificate of edge1:", answer.splitlines()[-1])
+    # The operator shuts one node out.
+    lab.kubectl("-n", "kubeedge", "create", "configmap", "stolen", "--from-literal=edge1=2199-01-01T00:00:00Z", "--from-literal=edge7=soon")
+    lab.kubectl("-n", "kubeedge", "label", "configmap", "stolen", "libkubeedge.io/revocations=")
+    until(10, "the live session ends", lambda: "node edge1 disconnected: its certificate was revoked" in lab.log("cloudcore"))
+    until(10, "the entry that is no time is named", lambda: "stolen: data.edge7 is no RFC 3339 time" in lab.log("cloudcore"))
+    lab.kubectl("-n", "kubeedge", "delete", "configmap", "stolen")
+    until(30, "with the line gone the edge is back", lambda: lab.log("cloudcore").rstrip().rfind("node edge1 connected") > lab.log("cloudcore").rfind("its certificate was revoked"))
+
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in lab.dir.glob("**/*") if path.suffix in (".key", ".db", ".kubeconfig") or path.name == "join.token"}
     assert modes and set(modes.values()) == {"0o600"}, modes
 

@@ -119,8 +119,8 @@ class Lab:
         return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join,
                                        "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, *rest)]
 
-    def edge_up(self, node="edge1", pods=False):
-        self.run("edgecore", *self.edge_command(node, pods=pods))
+    def edge_up(self, node="edge1", pods=False, data="edge"):
+        self.run("edgecore", *self.edge_command(node, pods=pods, data=data))
 
     def broker_up(self):
         conf = self.dir / "mosquitto.conf"

@@ -39,6 +39,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     Connection(const Runtime& runtime, SessionOptions options, Milliseconds now) : session(options, now), timer(runtime) {}
     std::uint64_t number = 0;              // identity: the newest of a node wins by it
     NodeId node;
+    std::int64_t certified_s = 0;          // its certificate's notBefore
     std::unique_ptr<net::WebSocket> socket;
     NodeSession session;
     runtime::Timer timer;                  // resends, keepalive
@@ -47,12 +48,13 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     bool annotated = false;
   };
 
-  Impl(const Runtime& r, kube::KubeClient& c, SyncRecords& s, HubOptions o)
-      : runtime(r), client(c), records(s), options(std::move(o)), resync_timer(r) {}
+  Impl(const Runtime& r, kube::KubeClient& c, SyncRecords& s, const Revocations& v, HubOptions o)
+      : runtime(r), client(c), records(s), revocations(v), options(std::move(o)), resync_timer(r) {}
 
   Runtime runtime;
   kube::KubeClient& client;
   SyncRecords& records;
+  const Revocations& revocations;
   HubOptions options;
   HubSinks sinks;
   std::unique_ptr<net::HttpServer> server;
@@ -87,6 +89,10 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     if (!certificate) return refuse(responder, 403, "no client certificate");
     if (certificate->common_name != "system:node:" + node)
       return refuse(responder, 403, "node_id " + node + " is not the certificate's " + certificate->common_name);
+    const auto facts = pki::parse_certificate(certificate->der);
+    if (!facts) return refuse(responder, 403, facts.error().message);
+    if (revocations.revoked(NodeId(node), facts->not_before))
+      return refuse(responder, 403, "this certificate of node " + node + " was revoked: join again with a token");
     const bool known = connections.contains(NodeId(node));
     if (!known && connections.size() >= options.node_limit)
       return refuse(responder, 503, fmt::format("node limit of {} sessions reached", options.node_limit));
@@ -98,6 +104,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     auto connection = std::make_shared<Connection>(runtime, options.session, now());
     connection->number = next_number++;
     connection->node = NodeId(node);
+    connection->certified_s = facts->not_before;
     connection->socket = std::move(socket);
     connection->store_id = std::move(store_id);
     open(connection);
@@ -371,8 +378,8 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
   }
 };
 
-HubServer::HubServer(const Runtime& runtime, kube::KubeClient& client, SyncRecords& records, HubOptions options)
-    : impl_(std::make_shared<Impl>(runtime, client, records, std::move(options))) {}
+HubServer::HubServer(const Runtime& runtime, kube::KubeClient& client, SyncRecords& records, const Revocations& revocations, HubOptions options)
+    : impl_(std::make_shared<Impl>(runtime, client, records, revocations, std::move(options))) {}
 
 HubServer::~HubServer() { stop(); }
 
@@ -424,6 +431,13 @@ void HubServer::node_deleted(const NodeId& node) {
 
 void HubServer::disconnect(const NodeId& node, const std::string& why) {
   if (const auto found = impl_->connections.find(node); found != impl_->connections.end()) impl_->drop(std::shared_ptr<Impl::Connection>(found->second), why);
+}
+
+void HubServer::drop_revoked() {
+  std::vector<std::shared_ptr<Impl::Connection>> revoked;
+  for (const auto& [node, connection] : impl_->connections)
+    if (impl_->revocations.revoked(node, connection->certified_s)) revoked.push_back(connection);
+  for (const auto& connection : revoked) impl_->drop(connection, "its certificate was revoked");
 }
 
 }  // namespace kubeedge::cloud

@@ -9,6 +9,7 @@
 #include <kubeedge/runtime.h>
 
 #include "cloud/hub/node_session.h"
+#include "cloud/hub/revocations.h"
 #include "cloud/ports/edge_link.h"
 #include "kube/client/kube_client.h"
 #include "net/http.h"
@@ -40,7 +41,7 @@ struct HubSinks {
 // Lives on the runtime's executor.
 class HubServer final : public EdgeLink {
  public:
-  HubServer(const Runtime& runtime, kube::KubeClient& client, SyncRecords& records, HubOptions options);
+  HubServer(const Runtime& runtime, kube::KubeClient& client, SyncRecords& records, const Revocations& revocations, HubOptions options);
   ~HubServer() override;
   void attach(HubSinks sinks);
   Result<void> start();
@@ -53,6 +54,8 @@ class HubServer final : public EdgeLink {
   void node_deleted(const NodeId& node) override;
   // The node's live session, if any, ends now (takeover, token join).
   void disconnect(const NodeId& node, const std::string& why);
+  // Sessions whose certificate is revoked by now end.
+  void drop_revoked();
 
  private:
   struct Impl;

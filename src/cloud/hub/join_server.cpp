@@ -11,12 +11,14 @@ const kube::Resource kNodes{"", "v1", "nodes"};
 }  // namespace
 
 struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
-  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s, JoinOptions o, unique_function<void(const NodeId&, const std::string&)> d)
-      : runtime(r), client(c), link(l), records(s), options(std::move(o)), disconnect(std::move(d)) {}
+  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s, Revocations& v, JoinOptions o,
+       unique_function<void(const NodeId&, const std::string&)> d)
+      : runtime(r), client(c), link(l), records(s), revocations(v), options(std::move(o)), disconnect(std::move(d)) {}
   Runtime runtime;
   kube::KubeClient& client;
   EdgeLink& link;
   SyncRecords& records;
+  Revocations& revocations;
   JoinOptions options;
   unique_function<void(const NodeId&, const std::string&)> disconnect;
   std::unique_ptr<net::HttpServer> server;
@@ -84,6 +86,10 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
       const bool is_node = organization == "system:nodes" && certificate->common_name == identity;
       const bool is_upstream_tool = organization == "KubeEdge" && certificate->common_name == "kubeedge.io";
       if (!is_node && !is_upstream_tool) return refuse(responder, 401, node, "the client certificate belongs to " + certificate->common_name);
+      const auto facts = pki::parse_certificate(certificate->der);
+      if (!facts) return refuse(responder, 401, node, "client certificate: " + facts.error().message);
+      if (is_node && revocations.revoked(NodeId(node), facts->not_before))
+        return refuse(responder, 401, node, "this certificate was revoked: join again with a token");
     } else {
       const auto parts = base::split(net::header(request.headers, "Authorization"), ' ');
       if (parts.size() != 2) return refuse(responder, 401, node, "neither a client certificate nor a token was given");
@@ -108,15 +114,20 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
     auto reply = [responder, der = std::move(*signed_der)] {
       responder->reply(200, {{"Content-Type", "application/octet-stream"}}, Bytes(der));
     };
-    // A joining machine may have an empty store: what the records say of the name's last owner does not hold.
-    if (by_token) return records.clear(id, std::move(reply));
-    reply();
+    if (!by_token) return reply();
+    revocations.revoke(id, now_s, [weak = weak_from_this(), id, responder, reply = std::move(reply)](Result<void> revoked) mutable {
+      auto self = weak.lock();
+      if (!self) return;
+      if (!revoked) return self->refuse(responder, 503, id.str(), revoked.error().message);
+      // A joining machine may have an empty store: what the records say of the name's last owner does not hold.
+      self->records.clear(id, std::move(reply));
+    });
   }
 };
 
-JoinServer::JoinServer(const Runtime& runtime, kube::KubeClient& client, EdgeLink& link, SyncRecords& records, JoinOptions options,
+JoinServer::JoinServer(const Runtime& runtime, kube::KubeClient& client, EdgeLink& link, SyncRecords& records, Revocations& revocations, JoinOptions options,
                        unique_function<void(const NodeId&, const std::string&)> disconnect)
-    : impl_(std::make_shared<Impl>(runtime, client, link, records, std::move(options), std::move(disconnect))) {}
+    : impl_(std::make_shared<Impl>(runtime, client, link, records, revocations, std::move(options), std::move(disconnect))) {}
 
 JoinServer::~JoinServer() = default;
 

@@ -5,6 +5,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "cloud/hub/revocations.h"
 #include "cloud/ports/edge_link.h"
 #include "kube/client/kube_client.h"
 #include "net/http.h"
@@ -21,10 +22,10 @@ struct JoinOptions {
 };
 
 // Lives on the runtime's executor. A join with a token clears the node's sync records; for a name with a live
-// connection it is refused (409) unless the header X-Takeover is given.
+// connection it is refused (409) unless the header X-Takeover is given; the node's older certificates are revoked by it.
 class JoinServer {
  public:
-  JoinServer(const Runtime& runtime, kube::KubeClient& client, EdgeLink& link, SyncRecords& records, JoinOptions options,
+  JoinServer(const Runtime& runtime, kube::KubeClient& client, EdgeLink& link, SyncRecords& records, Revocations& revocations, JoinOptions options,
              unique_function<void(const NodeId&, const std::string& why)> disconnect);
   ~JoinServer();
   Result<void> start();

@@ -46,7 +46,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
 
   Milliseconds now() const { return runtime.clock().steady(); }
 
-  void finish(std::vector<Link::Finished> finished) {
+  static void finish(std::vector<Link::Finished> finished) {
     for (auto& one : finished) one.done(std::move(one.result));
   }
 
@@ -203,11 +203,11 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   void received(Bytes text) {
     auto message = wire::decode(std::move(text));
     if (!message) return log(runtime.log(), LogLevel::kWarning, "hub", "message refused: {}", message.error().message);
-    std::optional<Link::Finished> finished;
+    std::vector<Link::Finished> finished;
     auto target = link.route(*message, finished);
     MessageSink* sink = nullptr;
     switch (target) {
-      case Link::Target::kWaiter: return finished->done(std::move(finished->result));
+      case Link::Target::kWaiter: return finish(std::move(finished));
       case Link::Target::kMeta: sink = meta; break;
       case Link::Target::kTwin: sink = twin; break;
       case Link::Target::kBus: sink = bus; break;
@@ -279,8 +279,7 @@ void HubClient::send(Message message) {
 }
 void HubClient::request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) {
   if (impl_->stopped) return done(Error{Errc::kUnavailable, "not connected"});
-  if (auto finished = impl_->link.add_request(message, timeout, impl_->now(), std::move(done)))
-    return finished->done(std::move(finished->result));
+  if (auto added = impl_->link.add_request(message, timeout, impl_->now(), done); !added) return done(std::move(added).error());
   impl_->send_in_turn(std::move(message));
   impl_->arm();
 }

@@ -58,24 +58,23 @@ void Link::on_route_change(Milliseconds now) {
   if (state_ == State::kWaiting) dial_at_ = std::min(dial_at_, std::max(now, dialled_at_ + kRouteDialGap));
 }
 
-std::optional<Link::Finished> Link::add_request(const Message& message, Milliseconds timeout, Milliseconds now, Done done) {
-  if (!up()) return Finished{std::move(done), Error{Errc::kUnavailable, "not connected"}};
-  if (pending_.size() >= kMaxPendingRequests)
-    return Finished{std::move(done), Error{Errc::kLimitExceeded, "too many requests wait for the cloud"}};
+Result<void> Link::add_request(const Message& message, Milliseconds timeout, Milliseconds now, Done& done) {
+  if (!up()) return Error{Errc::kUnavailable, "not connected"};
+  if (pending_.size() >= kMaxPendingRequests) return Error{Errc::kLimitExceeded, "too many requests wait for the cloud"};
   pending_[message.id] = Pending{std::move(done), now + timeout, message.resource};
-  return std::nullopt;
+  return {};
 }
 
-Link::Target Link::route(const Message& message, std::optional<Finished>& finished) {
+Link::Target Link::route(const Message& message, std::vector<Finished>& finished) {
   if (!message.parent_id.empty()) {
     if (auto it = pending_.find(message.parent_id); it != pending_.end()) {
       if (is_lease(it->second.resource)) missed_leases_ = 0;
       auto done = std::move(it->second.done);
       pending_.erase(it);
       if (message.operation == "error")
-        finished.emplace(Finished{std::move(done), Error{Errc::kInternal, message.content.str()}});
+        finished.push_back(Finished{std::move(done), Error{Errc::kInternal, message.content.str()}});
       else
-        finished.emplace(Finished{std::move(done), message});
+        finished.push_back(Finished{std::move(done), message});
       return Target::kWaiter;
     }
   }

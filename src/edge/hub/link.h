@@ -50,10 +50,10 @@ class Link {
   void on_route_change(Milliseconds now);
   bool up() const { return state_ == State::kUp; }
 
-  // Registers a request that was (or is about to be) sent. A full table gives `done` back.
-  std::optional<Finished> add_request(const Message& message, Milliseconds timeout, Milliseconds now, Done done);
+  // Registers a request that was (or is about to be) sent; `done` is taken unless this fails.
+  Result<void> add_request(const Message& message, Milliseconds timeout, Milliseconds now, Done& done);
   // Where a received message goes; kWaiter also fills `finished`.
-  Target route(const Message& message, std::optional<Finished>& finished);
+  Target route(const Message& message, std::vector<Finished>& finished);
 
   Actions poll(Milliseconds now);
   // When poll() wants to be called next.

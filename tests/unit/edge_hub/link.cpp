@@ -20,6 +20,10 @@ Message answer(const char* parent) {
   m.operation = "response";
   return m;
 }
+Result<void> ask(Link& link, const char* id, const char* resource, Milliseconds timeout, Milliseconds now) {
+  Link::Done done = [](Result<Message>) {};
+  return link.add_request(request(id, resource), timeout, now, done);
+}
 }  // namespace
 
 TEST_CASE("dials at once, then waits at most 10 s, and after 10 minutes at most 60 s") {
@@ -54,20 +58,20 @@ TEST_CASE("keepalive at once and every heartbeat; requests end by answer, time o
   CHECK(link.poll(now).keepalive);
   CHECK_FALSE(link.poll(now + seconds(14)).keepalive);
   CHECK(link.poll(now + seconds(15)).keepalive);
-  CHECK_FALSE(link.add_request(request("a", "x/configmap/y"), seconds(60), now, [](Result<Message>) {}));
-  CHECK_FALSE(link.add_request(request("b", "x/secret/y"), seconds(60), now, [](Result<Message>) {}));
-  std::optional<Link::Finished> finished;
+  CHECK(ask(link, "a", "x/configmap/y", seconds(60), now));
+  CHECK(ask(link, "b", "x/secret/y", seconds(60), now));
+  std::vector<Link::Finished> finished;
   CHECK(link.route(answer("a"), finished) == Link::Target::kWaiter);
-  REQUIRE(finished);
-  CHECK(finished->result.ok());
-  finished.reset();
+  REQUIRE(finished.size() == 1);
+  CHECK(finished[0].result.ok());
+  finished.clear();
   CHECK(link.route(answer("a"), finished) == Link::Target::kMeta);   // nobody waits any more
   auto actions = link.poll(now + seconds(60));
   REQUIRE(actions.finished.size() == 1);
   CHECK(actions.finished[0].result.error().code == Errc::kTimeout);
-  CHECK_FALSE(link.add_request(request("c", "x/secret/y"), seconds(60), now, [](Result<Message>) {}));
+  CHECK(ask(link, "c", "x/secret/y", seconds(60), now));
   CHECK(link.on_down(now).size() == 1);
-  CHECK(link.add_request(request("d", "x/secret/y"), seconds(60), now, [](Result<Message>) {})->result.error().code == Errc::kUnavailable);
+  CHECK(ask(link, "d", "x/secret/y", seconds(60), now).error().code == Errc::kUnavailable);
 }
 
 TEST_CASE("two lease answers missing in a row: the link is dead") {
@@ -76,15 +80,15 @@ TEST_CASE("two lease answers missing in a row: the link is dead") {
   link.start(now);
   (void)link.poll(now);
   link.on_up(now);
-  (void)link.add_request(request("a", "kube-node-lease/lease/n"), seconds(10), now, [](Result<Message>) {});
+  CHECK(ask(link, "a", "kube-node-lease/lease/n", seconds(10), now));
   CHECK_FALSE(link.poll(now + seconds(10)).close);
-  (void)link.add_request(request("b", "kube-node-lease/lease/n"), seconds(10), now + seconds(10), [](Result<Message>) {});
+  CHECK(ask(link, "b", "kube-node-lease/lease/n", seconds(10), now + seconds(10)));
   CHECK(link.poll(now + seconds(20)).close);
 }
 
 TEST_CASE("messages go by group") {
   Link link(seconds(15), 1);
-  std::optional<Link::Finished> none;
+  std::vector<Link::Finished> none;
   Message m;
   m.group = "twin";
   CHECK(link.route(m, none) == Link::Target::kTwin);

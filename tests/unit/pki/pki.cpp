@@ -168,7 +168,7 @@ TEST_CASE("malformed, altered and expired tokens: three different errors") {
   reasons.insert(reason(parts.jwt, kTokenExpiry));
   CHECK(reasons.size() == 3);
   CHECK(reasons.count("") == 0);
-  CHECK(reason(parts.jwt, kTokenExpiry) == "the token expired 2026-11-25 09:10:49 UTC");
+  CHECK(reason(parts.jwt, kTokenExpiry) == "the token expired 2026-11-25 09:10:49 UTC; make a new one with: cloudcore token");
   // A longer life written into the claims.
   const auto dot = parts.jwt.find('.');
   CHECK(reason(parts.jwt.substr(0, dot + 1) + base::base64url(R"({"exp":4102444800})") + parts.jwt.substr(parts.jwt.rfind('.')), kNow) == reason(altered, kNow));
