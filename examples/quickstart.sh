@@ -136,7 +136,7 @@ spec:
   - {name: target}
 YAML
 lab_run deltas mosquitto_sub -p "$mqtt" -v -t '$hw/events/device/default/thermo-1/twin/update/delta'
-lab_run thermometer "$build/examples/thermometer" --broker "tcp://127.0.0.1:$mqtt" --device default/thermo-1 --value 21.5
+lab_run thermometer "$build/examples/thermometer" "tcp://127.0.0.1:$mqtt" default thermo-1 21.5
 reported() {  # reported PROPERTY VALUE
   [ "$(kubectl get devicestatus thermo-1 -o "jsonpath={.status.twins[?(@.propertyName==\"$1\")].reported.value}")" = "$2" ]
 }
@@ -195,7 +195,7 @@ All is left running in $lab. Try next:
   kubectl get nodes,pods,devices,devicestatuses
   kubectl patch device thermo-1 --type=json -p '[{"op":"replace","path":"/spec/properties/1/desired/value","value":"25"}]'
   mosquitto_sub -p $mqtt -v -t '\$hw/events/device/#'
-  $build/examples/thermometer --broker tcp://127.0.0.1:$mqtt --device default/thermo-1 --value 22
+  $build/examples/thermometer tcp://127.0.0.1:$mqtt default thermo-1 22
 End it:  kill \$(cat $lab/*.pid); ip netns del $lab_netns; rm -rf $lab
 TEXT
 else

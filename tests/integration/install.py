@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What `meson install` gives is enough: gateway_twin.cpp is built out of tree with pkg-config alone, once against the shared
-libraries and once against the archives, and each program's reported value is read back with kubectl (DeviceStatus)."""
+"""What `meson install` gives is enough: gateway_twin.cpp and thermometer.cpp are built out of tree with pkg-config alone, once
+against the shared libraries and once against the archives, and each program's reported value is read back with kubectl."""
 import os
 import pathlib
 import re
@@ -10,33 +10,14 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from installed import CXX, Tree, install, output  # noqa: E402
 from lab import BUILD, ROOT, Lab, until  # noqa: E402
 
-PACKAGES = ("kubeedge", "kubeedge-mqtt", "kubeedge-edge", "kubeedge-edged", "kubeedge-cloud")
-CXX = os.environ.get("CXX", "g++").split()
-
-
-def output(*command, env=None) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-class Tree:
-    """An installed tree somewhere else than its prefix: pkg-config is told so by its own sysroot variable."""
-
-    def __init__(self, root: pathlib.Path):
-        self.root = root
-        self.libs = next(root.rglob("kubeedge.pc")).parent.parent
-        self.env = {**os.environ, "PKG_CONFIG_PATH": str(self.libs / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(root)}
-
-    def flags(self, *what) -> list:
-        return output("pkg-config", *what, env=self.env).split()
+PACKAGES = ("kubeedge", "kubeedge-mqtt", "kubeedge-device", "kubeedge-edge", "kubeedge-edged", "kubeedge-cloud")
 
 
 def installed(lab) -> Tree:
-    output("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", lab.dir / "shared")
-    tree = Tree(lab.dir / "shared")
+    tree = install(lab.dir / "shared")
     have = {path.name for path in tree.root.rglob("*")}
     headers = {path.name for path in (ROOT / "include/kubeedge").glob("*.h")}
     missing = ({"cloudcore", "edgecore", "cloudcore.service", "edgecore.service"} | headers
@@ -78,19 +59,19 @@ def check_headers(tree, lab):
     output(*CXX, "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *flags, everything)
 
 
-def build(tree, lab, name, *flags) -> pathlib.Path:
-    binary = lab.dir / name
-    static = [flag for flag in flags if flag == "--static"]
-    output(*CXX, *(flag for flag in flags if flag not in static), lab.dir / "src/gateway_twin.cpp", "-o", binary,
-           *tree.flags("--cflags", "--libs", *static, "kubeedge-edge"))
-    return binary
-
-
 def report(lab, binary, value, env=None):
     lab.run(binary.name, binary, "127.0.0.1", lab.dir / "cloud/join.token", lab.dir / "gateway", lab.mqtt, "default/pump-1", "speed", value, lab.hub, lab.join,
-            env={**os.environ, **(env or {})})
+            env=env)
     until(30, f"{binary.name}'s value {value} in DeviceStatus", lambda: lab.reported("pump-1", "speed") == value)
     assert f"durable default/pump-1 speed={value}" in lab.log(binary.name)
+    process = lab.processes[binary.name]
+    lab.kill(binary.name, signal.SIGTERM)
+    assert process.returncode == 0, f"{binary.name} ended with {process.returncode}"
+
+
+def report_app(lab, binary, value, env=None):
+    lab.run(binary.name, binary, f"tcp://127.0.0.1:{lab.mqtt}", "default", "thermo-1", value, env=env)
+    until(30, f"{binary.name}'s value {value} in DeviceStatus", lambda: lab.reported("thermo-1", "temperature") == value)
     process = lab.processes[binary.name]
     lab.kill(binary.name, signal.SIGTERM)
     assert process.returncode == 0, f"{binary.name} ended with {process.returncode}"
@@ -102,17 +83,25 @@ with Lab() as lab:
     check_symbols(shared)
     check_headers(shared, lab)
     (lab.dir / "src").mkdir()
-    shutil.copy(ROOT / "examples/gateway_twin.cpp", lab.dir / "src")
+    for example in ("gateway_twin.cpp", "thermometer.cpp"):
+        shutil.copy(ROOT / "examples" / example, lab.dir / "src")
     shutil.copytree(shared.root, lab.dir / "static", symlinks=True)
     for library in (lab.dir / "static").rglob("libkubeedge*.so*"):
         library.unlink()
-    with_shared = build(shared, lab, "gateway_shared", "-fvisibility=hidden")   # as firmware is often built
-    with_static = build(Tree(lab.dir / "static"), lab, "gateway_static", "--static")
+    gateway, thermometer = lab.dir / "src/gateway_twin.cpp", lab.dir / "src/thermometer.cpp"
+    with_shared = shared.build(gateway, lab.dir / "gateway_shared", "kubeedge-edge", "-fvisibility=hidden")   # as firmware is often built
+    with_static = Tree(lab.dir / "static").build(gateway, lab.dir / "gateway_static", "kubeedge-edge", "--static")
+    app_shared = shared.build(thermometer, lab.dir / "app_shared", "kubeedge-device")
+    app_static = Tree(lab.dir / "static").build(thermometer, lab.dir / "app_static", "kubeedge-device", "--static")
     assert "libkubeedge-edge.so" in output("readelf", "-d", with_shared) and "libkubeedge" not in output("readelf", "-d", with_static)
 
     lab.broker_up()
     lab.cloud_up()
     lab.device("pump-1", node="gw-17", properties=("speed",))
-    report(lab, with_shared, "4.5", {"LD_LIBRARY_PATH": str(shared.libs)})
+    report(lab, with_shared, "4.5", shared.run_env)
     report(lab, with_static, "6.25")
-    print("gateway_twin, built with pkg-config only, shared and static: its reported values are in DeviceStatus")
+    lab.edge_up()
+    lab.device("thermo-1", properties=("temperature", "target"))
+    report_app(lab, app_shared, "21.5", shared.run_env)
+    report_app(lab, app_static, "22.25")
+    print("gateway_twin and thermometer, built with pkg-config only, shared and static: their reported values are in DeviceStatus")
