@@ -46,7 +46,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
  public:
   ServerConnection(std::shared_ptr<ServerShared> shared, std::unique_ptr<Stream> stream)
       : shared_(shared), runtime_(shared->runtime), stream_(std::move(stream)), parser_(HttpParser::Kind::kRequest, shared->limits), timer_(shared->runtime), limits_(shared->limits),
-        certificate_(stream_->peer_certificate()), peer_(stream_->peer_address()) {}
+        certificate_(stream_->take_peer_certificate()), peer_(stream_->peer_address()) {}
 
   std::list<std::shared_ptr<ServerConnection>>::iterator place;
 

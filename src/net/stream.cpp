@@ -155,7 +155,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::size_t queued() const { return queued_; }
   const std::string& peer() const { return peer_; }
   const std::string& local() const { return local_; }
-  std::optional<PeerCertificate> certificate() const { return tls_ ? tls_->peer_certificate() : std::nullopt; }
+  std::optional<PeerCertificate> take_certificate() { return tls_ ? tls_->take_peer_certificate() : std::nullopt; }
 
  private:
   struct PendingWrite {
@@ -318,7 +318,7 @@ class ConnectionStream final : public Stream {
   void write(Bytes data, WriteHandler done) override { connection_->write(std::move(data), std::move(done)); }
   std::size_t queued_bytes() const override { return connection_->queued(); }
   void close() override { connection_->close(); }
-  std::optional<PeerCertificate> peer_certificate() const override { return connection_->certificate(); }
+  std::optional<PeerCertificate> take_peer_certificate() override { return connection_->take_certificate(); }
   std::string peer_address() const override { return connection_->peer(); }
   std::string local_address() const override { return connection_->local(); }
 
@@ -504,7 +504,7 @@ class Acceptor final : public std::enable_shared_from_this<Acceptor> {
     void write(Bytes data, WriteHandler done) override { inner_->write(std::move(data), std::move(done)); }
     std::size_t queued_bytes() const override { return inner_->queued_bytes(); }
     void close() override { inner_->close(); }
-    std::optional<PeerCertificate> peer_certificate() const override { return inner_->peer_certificate(); }
+    std::optional<PeerCertificate> take_peer_certificate() override { return inner_->take_peer_certificate(); }
     std::string peer_address() const override { return inner_->peer_address(); }
     std::string local_address() const override { return inner_->local_address(); }
 

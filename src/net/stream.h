@@ -49,7 +49,8 @@ class Stream {
   virtual std::size_t queued_bytes() const = 0;
   virtual void close() = 0;  // idempotent; pending handlers get kCancelled
 
-  virtual std::optional<PeerCertificate> peer_certificate() const = 0;
+  // What TLS learnt of the peer; nothing the second time (it weighs 1 KiB, which an idle session does not carry along).
+  virtual std::optional<PeerCertificate> take_peer_certificate() = 0;
   virtual std::string peer_address() const = 0;   // "192.0.2.1:443", "unix"
   virtual std::string local_address() const = 0;
 };

@@ -230,9 +230,7 @@ class Session final : public TlsSession {
 
   std::string failure() const override { return failure_; }
 
-  std::optional<PeerCertificate> peer_certificate() const override {
-    return peer_;
-  }
+  std::optional<PeerCertificate> take_peer_certificate() override { return std::exchange(peer_, std::nullopt); }
 
  private:
   // OpenSSL keeps the peer's certificate as long as the connection: 4 KiB for a decoded P-256 key, 1 KiB for names and
@@ -240,8 +238,9 @@ class Session final : public TlsSession {
   // key's place, and the rest is emptied.
   void keep_peer() {
     X509* certificate = SSL_get0_peer_certificate(ssl_);
-    if (certificate == nullptr || peer_) return;
+    if (certificate == nullptr || peer_kept_) return;
     peer_ = facts_of(certificate);
+    peer_kept_ = true;
     if (EVP_PKEY* own = SSL_get_privatekey(ssl_); own != nullptr) X509_set_pubkey(certificate, own);
     while (X509_get_ext_count(certificate) > 0) X509_EXTENSION_free(X509_delete_ext(certificate, 0));
     for (X509_NAME* name : {X509_get_subject_name(certificate), X509_get_issuer_name(certificate)})
@@ -291,6 +290,7 @@ class Session final : public TlsSession {
   std::string failure_;
   std::string refused_names_;
   std::optional<PeerCertificate> peer_;
+  bool peer_kept_ = false;
   bool broken_ = false;
 };
 

@@ -25,7 +25,7 @@ class TlsSession {
   virtual Io write(const char* from, std::size_t size, std::size_t& sent) = 0;
   virtual void shutdown() = 0;                 // sends close_notify, does not wait
   virtual std::string failure() const = 0;     // after kFailed: one line; a name mismatch lists the certificate's names
-  virtual std::optional<PeerCertificate> peer_certificate() const = 0;
+  virtual std::optional<PeerCertificate> take_peer_certificate() = 0;
 };
 
 // A server's certificate, key and rules, shared by its sessions.

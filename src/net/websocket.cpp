@@ -55,7 +55,6 @@ class Session final : public std::enable_shared_from_this<Session> {
   }
 
   std::size_t queued() const { return stream_ ? stream_->queued_bytes() : 0; }
-  std::optional<PeerCertificate> certificate() const { return stream_ ? stream_->peer_certificate() : std::nullopt; }
   const std::string& peer() const { return peer_; }
   const std::string& local() const { return local_; }
 
@@ -188,7 +187,6 @@ class SessionSocket final : public WebSocket {
   void ping(Bytes payload) override { session_->send(wire::Opcode::kPing, payload); }
   std::size_t queued_bytes() const override { return session_->queued(); }
   void close(std::uint16_t code, std::string_view reason) override { session_->close(code, reason); }
-  std::optional<PeerCertificate> peer_certificate() const override { return session_->certificate(); }
   std::string peer_address() const override { return session_->peer(); }
   std::string local_address() const override { return session_->local(); }
 

@@ -25,7 +25,6 @@ class WebSocket {
   virtual void ping(Bytes payload) = 0;
   virtual std::size_t queued_bytes() const = 0;
   virtual void close(std::uint16_t code, std::string_view reason) = 0;  // sends Close, then closes; on_closed follows
-  virtual std::optional<PeerCertificate> peer_certificate() const = 0;   // nothing once it is closed
   virtual std::string peer_address() const = 0;
   virtual std::string local_address() const = 0;
 };
