@@ -31,6 +31,15 @@ Keys keys(Config& c) {
                                                         {"modules.cloudHub.tlsCertFile", &c.server_file},     {"modules.cloudHub.tlsPrivateKeyFile", &c.server_key_file}};
   for (const auto& [key, value] : texts)
     all[key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
+  kubeedge::RouterOptions& r = c.router;
+  all["modules.router.enable"] = {Kind::kFlag, [&r](const YAML::Node& n) { r.enabled = n.as<bool>(false); }};
+  all["modules.router.port"] = {Kind::kNumber, [&r](const YAML::Node& n) { r.port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }};
+  all["modules.router.restTimeout"] = {Kind::kNumber, [&r](const YAML::Node& n) { r.rest_timeout_s = static_cast<int>(n.as<std::int64_t>(0)); }, 1};
+  all["modules.router.enableTLS"] = {Kind::kFlag, [&r](const YAML::Node& n) { r.tls = n.as<bool>(false); }};   // this and those below: beyond upstream
+  const std::pair<const char*, std::string*> router_texts[] = {{"address", &r.address},           {"tlsCertFile", &r.certificate_file}, {"tlsPrivateKeyFile", &r.private_key_file},
+                                                               {"tokenFile", &r.token_file}, {"targetCAFile", &r.target_ca_file}};
+  for (const auto& [key, value] : router_texts)
+    all[std::string("modules.router.") + key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
   // JSON is spoken and the API server's own flow control honoured (429), whatever these say.
   all["kubeAPIConfig.contentType"] = {Kind::kText, {}};
   for (const char* number : {"kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
@@ -41,7 +50,7 @@ Keys keys(Config& c) {
     all[flag] = {Kind::kFlag, {}};
   for (const char* any : {"modules.cloudHub.quic", "modules.cloudHub.unixsocket", "modules.cloudHub.authorization", "modules.edgeController.buffer",
                         "modules.edgeController.load", "modules.deviceController.buffer", "modules.deviceController.load", "modules.taskManager",
-                        "modules.dynamicController", "modules.cloudStream", "modules.router", "modules.iptablesManager"})
+                        "modules.dynamicController", "modules.cloudStream", "modules.iptablesManager"})
     all[any] = {Kind::kAny, {}};
   return all;
 }
@@ -59,7 +68,8 @@ std::string sample_config(bool full) {
       "    websocket:\n      enable: true\n      address: 0.0.0.0\n      port: 10000\n";
   if (full)
     text += "    dnsNames: []\n    keepaliveInterval: 30\n    edgeCertSigningDuration: 365\n  deviceController:\n    enable: true\n"
-            "  edgeController:\n    enable: true\n    nodeUpdateFrequency: 10\n  syncController:\n    enable: true\n";
+            "  edgeController:\n    enable: true\n    nodeUpdateFrequency: 10\n  router:\n    enable: false\n    address: 0.0.0.0\n    port: 9443\n    restTimeout: 60\n"
+            "  syncController:\n    enable: true\n";
   return text;
 }
 

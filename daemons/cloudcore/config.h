@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <kubeedge/result.h>
+#include <kubeedge/router.h>
 
 namespace cloudcore {
 
@@ -17,6 +18,7 @@ struct Config {
   std::vector<std::string> dns_names;
   std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
   std::uint16_t hub_port = 10000, join_port = 10002;
+  kubeedge::RouterOptions router;
   std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365, token_refresh_h = 12;
 };
 

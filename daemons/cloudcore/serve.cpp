@@ -45,6 +45,7 @@ void set_hub(Options& options, const Config& config) {
   options.node_limit = static_cast<std::size_t>(config.node_limit);
   options.keepalive_s = static_cast<int>(config.keepalive_s);
   options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
+  options.router = config.router;
 }
 
 cloud::CloudOptions cloud_options(const Config& config, kubeedge::pki::KeyPair ca, kubeedge::pki::KeyPair server) {

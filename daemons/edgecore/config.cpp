@@ -77,6 +77,15 @@ Keys keys(Config& c) {
       {"modules.eventBus.eventBusTLS.tlsMqttCAFile", text(e.mqtt.ca_file)},
       {"modules.eventBus.eventBusTLS.tlsMqttCertFile", text(e.mqtt.certificate_file)},
       {"modules.eventBus.eventBusTLS.tlsMqttPrivateKeyFile", text(e.mqtt.private_key_file)}};
+  kubeedge::ServiceBusOptions& s = e.service_bus;
+  all["modules.serviceBus.enable"] = flag(s.enabled);
+  all["modules.serviceBus.server"] = text(s.address);
+  all["modules.serviceBus.port"] = {Kind::kNumber, [&s](const YAML::Node& n) { s.port = static_cast<std::uint16_t>(number_of(n)); }, 0};
+  all["modules.serviceBus.timeout"] = number(s.timeout_s, 1);
+  // Beyond upstream.
+  all["modules.serviceBus.callTimeout"] = number(s.call_timeout_s, 1);
+  all["modules.serviceBus.allowedTargets"] = {Kind::kTexts, [&s](const YAML::Node& n) { s.allowed_targets = n.as<std::vector<std::string>>(std::vector<std::string>()); }};
+  all["modules.serviceBus.tlsCAFile"] = text(s.ca_file);
   for (const char* known : {"modules.edged.registerNodeNamespace", "modules.edged.customInterfaceName", "modules.edged.podSandboxImage", "modules.edged.minimumGCAge",
                             "modules.edged.runtimeCgroups", "modules.edged.experimentalMounterPath", "modules.metaManager.contextSendGroup",
                             "modules.metaManager.contextSendModule", "modules.eventBus.mqttServerInternal", "modules.eventBus.mqttSubClientID",
@@ -102,7 +111,7 @@ Keys keys(Config& c) {
                             "memoryThrottlingFactor", "oomScoreAdj", "registryBurst", "registryPullQPS", "seccompDefault", "serializeImagePulls",
                             "topologyManagerPolicy", "topologyManagerScope"})
     all[std::string("modules.edged.tailoredKubeletConfig.") + known] = {Kind::kAny, {}};
-  for (const char* block : {"modules.metaManager.metaServer", "modules.serviceBus", "modules.deviceTwin", "modules.edgeStream", "modules.taskManager", "modules.dbTest"})
+  for (const char* block : {"modules.metaManager.metaServer", "modules.deviceTwin", "modules.edgeStream", "modules.taskManager", "modules.dbTest"})
     all[block] = {Kind::kAny, {}};
   return all;
 }
@@ -132,7 +141,8 @@ std::string sample_config(bool full) {
            "    websocket:\n      enable: true\n      server: 192.0.2.10:10000\n  edged:\n    enable: true\n    reportEvent: false\n    hostnameOverride: edge1\n"
            "    rootDirectory: /var/lib/kubelet\n    tailoredKubeletConfig:\n      containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n      maxPods: 110\n"
            "      nodeLeaseDurationSeconds: 40\n      nodeStatusUpdateFrequency: 10s\n      nodeStatusReportFrequency: 5m\n"
-           "  eventBus:\n    enable: true\n    mqttMode: 2\n    mqttServerExternal: tcp://127.0.0.1:1883\n";
+           "  eventBus:\n    enable: true\n    mqttMode: 2\n    mqttServerExternal: tcp://127.0.0.1:1883\n"
+           "  serviceBus:\n    enable: false\n    server: 127.0.0.1\n    port: 9060\n    timeout: 60\n";
   return text;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <kubeedge/result.h>
+#include <kubeedge/router.h>
 #include <kubeedge/runtime.h>
 #include <kubeedge/unique_function.h>
 
@@ -26,6 +27,7 @@ struct StandaloneCloudOptions {
   std::size_t node_limit = 1000;                  // live sessions; one more is refused with 503 and a reason
   int keepalive_s = 30;                           // a session that is silent for so long is dead
   int edge_certificate_days = 365;
+  RouterOptions router;
 };
 
 // Lives on the runtime's executor. create() makes or reads `data_dir` and binds the API; start() binds the two edge ports.
@@ -45,6 +47,7 @@ class StandaloneCloud {
   std::uint16_t api_port() const;
   std::uint16_t hub_port() const;
   std::uint16_t join_port() const;
+  std::uint16_t router_port() const;              // 0 without a router
   std::size_t connected_nodes() const;
   // What the server certificate names, advertised addresses first.
   const std::vector<std::string>& addresses() const;

@@ -7,6 +7,7 @@
 #include <kubeedge/mqtt.h>
 #include <kubeedge/result.h>
 #include <kubeedge/runtime.h>
+#include <kubeedge/service_bus.h>
 #include <kubeedge/twin.h>
 
 namespace kubeedge {
@@ -47,6 +48,7 @@ struct EdgeOptions {
   std::string ca_file, certificate_file, private_key_file;  // "" = data_dir/pki/...
   MqttOptions mqtt;
   bool mqtt_enabled = true;
+  ServiceBusOptions service_bus;
   std::string project_id = "e632aba927ea4ac2b575ec1603d56f10";
   int heartbeat_s = 15;
   int message_qps = 30;                   // 30 with burst 60 (upstream's default) means no limit

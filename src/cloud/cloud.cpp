@@ -5,7 +5,9 @@
 #include "cloud/hub/hub_server.h"
 #include "cloud/hub/join_server.h"
 #include "cloud/hub/revocations.h"
+#include "cloud/router/router.h"
 #include "cloud/synccontroller/sync_controller.h"
+#include "runtime/files.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::cloud {
@@ -33,9 +35,39 @@ JoinOptions join_options(const CloudOptions& options) {
   return join;
 }
 
+// With the files that it names read.
+Result<RouterConfig> router_config(const CloudOptions& options) {
+  const RouterOptions& from = options.router;
+  RouterConfig config;
+  config.listen = net::Endpoint{from.address, from.port};
+  config.rest_timeout = Milliseconds{std::int64_t{from.rest_timeout_s} * 1000};
+  config.cloud_ip = options.cloud_ip;
+  if (from.certificate_file.empty() != from.private_key_file.empty())
+    return Error{Errc::kInvalidArgument, "certificate and private key go together"};
+  if (from.tls || !from.certificate_file.empty()) {
+    config.tls.emplace();
+    config.tls->certificate_pem = pki::pem("CERTIFICATE", options.server.certificate_der);
+    config.tls->private_key_pem = pki::pem("EC PRIVATE KEY", options.server.key_sec1_der);
+    config.tls->ca_pem = pki::pem("CERTIFICATE", options.ca.certificate_der);
+  }
+  const std::pair<const std::string*, std::string*> files[] = {{&from.certificate_file, config.tls ? &config.tls->certificate_pem : nullptr},
+                                                               {&from.private_key_file, config.tls ? &config.tls->private_key_pem : nullptr},
+                                                               {&from.token_file, &config.token},
+                                                               {&from.target_ca_file, &config.target_ca_pem}};
+  for (const auto& [path, into] : files) {
+    if (path->empty()) continue;
+    auto text = runtime::read_text_file(*path);
+    if (!text) return std::move(text).error();
+    *into = std::move(*text);
+  }
+  while (!config.token.empty() && (config.token.back() == '\n' || config.token.back() == '\r' || config.token.back() == ' ')) config.token.pop_back();
+  if (!from.token_file.empty() && config.token.empty()) return Error{Errc::kInvalidArgument, from.token_file + ": the file is empty"};
+  return config;
+}
+
 class CloudImpl final : public Cloud {
  public:
-  CloudImpl(const Runtime& runtime, kube::KubeClient& client, const CloudOptions& options)
+  CloudImpl(const Runtime& runtime, kube::KubeClient& client, const CloudOptions& options, std::optional<RouterConfig> router)
       : runtime_(runtime),
         sync_(runtime, client),
         revocations_(runtime, client, [this] { hub_.drop_revoked(); }),
@@ -44,7 +76,13 @@ class CloudImpl final : public Cloud {
         device_(runtime, client, hub_, DeviceOptions{Milliseconds{options.status_interval_ms}}),
         join_(runtime, client, hub_, sync_, revocations_, join_options(options),
               [this](const NodeId& node, const std::string& why) { hub_.disconnect(node, why); }) {
-    hub_.attach(HubSinks{&edge_, &device_, {&edge_, &device_}});
+    HubSinks sinks{&edge_, &device_, nullptr, {&edge_, &device_}};
+    if (router) {
+      router_.emplace(runtime, client, hub_, std::move(*router));
+      sinks.router = &*router_;
+      sinks.snapshots.push_back(&*router_);
+    }
+    hub_.attach(std::move(sinks));
   }
   ~CloudImpl() override { shut_down(); }
 
@@ -52,6 +90,10 @@ class CloudImpl final : public Cloud {
     if (auto bound = hub_.start(); !bound) return bound;
     if (auto bound = join_.start(); !bound) {
       hub_.stop();
+      return bound;
+    }
+    if (auto bound = router_ ? router_->start() : Result<void>(); !bound) {
+      shut_down();
       return bound;
     }
     sync_.start();
@@ -68,12 +110,14 @@ class CloudImpl final : public Cloud {
 
   std::uint16_t hub_port() const override { return hub_.port(); }
   std::uint16_t join_port() const override { return join_.port(); }
+  std::uint16_t router_port() const override { return router_ ? router_->port() : std::uint16_t{0}; }
   std::size_t connected_nodes() const override { return hub_.connected_nodes().size(); }
 
  private:
   void shut_down() {
     join_.stop();
     hub_.stop();
+    if (router_) router_->stop();
     device_.stop();
     edge_.stop();
     revocations_.stop();
@@ -86,6 +130,7 @@ class CloudImpl final : public Cloud {
   HubServer hub_;
   EdgeController edge_;
   DeviceController device_;
+  std::optional<Router> router_;
   JoinServer join_;
 };
 
@@ -95,9 +140,15 @@ Result<std::unique_ptr<Cloud>> Cloud::create(const Runtime& runtime, kube::KubeC
   for (const auto* pair : {&options.ca, &options.server})
     if (!pki::key_matches(pair->certificate_der, pair->key_sec1_der))
       return Error{Errc::kInvalidArgument, pair == &options.ca ? "the CA's key does not fit its certificate" : "the server's key does not fit its certificate"};
-  if (options.keepalive_s <= 0 || options.edge_certificate_days <= 0 || options.status_interval_ms < 0 || options.node_limit == 0)
+  if (options.keepalive_s <= 0 || options.edge_certificate_days <= 0 || options.status_interval_ms < 0 || options.router.rest_timeout_s <= 0 || options.node_limit == 0)
     return Error{Errc::kInvalidArgument, "keepalive, certificate days and node limit must be positive"};
-  return std::unique_ptr<Cloud>(std::make_unique<CloudImpl>(runtime, client, options));
+  std::optional<RouterConfig> router;
+  if (options.router.enabled) {
+    auto config = router_config(options);
+    if (!config) return config.error().in("router");
+    router = std::move(*config);
+  }
+  return std::unique_ptr<Cloud>(std::make_unique<CloudImpl>(runtime, client, options, std::move(router)));
 }
 
 }  // namespace kubeedge::cloud

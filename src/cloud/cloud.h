@@ -1,4 +1,4 @@
-// The cloud assembly: CloudHub, join server, SyncController, EdgeController and DeviceController on one KubeClient.
+// The cloud assembly: CloudHub, join server, SyncController, EdgeController, DeviceController and Router on one KubeClient.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <string>
 
 #include <kubeedge/result.h>
+#include <kubeedge/router.h>
 #include <kubeedge/runtime.h>
 #include <kubeedge/unique_function.h>
 
@@ -26,13 +27,14 @@ struct CloudOptions {
   int edge_certificate_days = 365;
   int status_interval_ms = 1000;             // at most one DeviceStatus patch a device in this time
   std::string cloud_ip;                      // the Node's annotation "cloudcore"; "" = the address the edge dialled
+  RouterOptions router;
   std::string api_ca_pem;                    // answer to the edge's query k8s/ca.crt; "" = the KubeEdge CA
 };
 
 // Lives on the runtime's executor; `client` must outlive it.
 class Cloud {
  public:
-  // Reads nothing and binds nothing; kInvalidArgument when a key pair does not fit.
+  // Binds nothing, and reads the router's files only; kInvalidArgument when a key pair does not fit.
   static Result<std::unique_ptr<Cloud>> create(const Runtime& runtime, kube::KubeClient& client, CloudOptions options);
   virtual ~Cloud() = default;
 
@@ -44,6 +46,7 @@ class Cloud {
   // The real ports, 0 before start().
   virtual std::uint16_t hub_port() const = 0;
   virtual std::uint16_t join_port() const = 0;
+  virtual std::uint16_t router_port() const = 0;   // 0 without a router
   virtual std::size_t connected_nodes() const = 0;
 };
 

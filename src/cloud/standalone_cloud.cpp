@@ -40,6 +40,7 @@ Result<StandaloneCloud> StandaloneCloud::create(const Runtime& runtime, Standalo
   edges.node_limit = options.node_limit;
   edges.keepalive_s = options.keepalive_s;
   edges.edge_certificate_days = options.edge_certificate_days;
+  edges.router = std::move(options.router);
   auto made = cloud::Cloud::create(runtime, impl->api->client(), std::move(edges));
   if (!made) return std::move(made).error();
   impl->edges = std::move(*made);
@@ -63,6 +64,7 @@ void StandaloneCloud::stop(unique_function<void()> done) {
 std::uint16_t StandaloneCloud::api_port() const { return impl_->api->api_port(); }
 std::uint16_t StandaloneCloud::hub_port() const { return impl_->edges->hub_port(); }
 std::uint16_t StandaloneCloud::join_port() const { return impl_->edges->join_port(); }
+std::uint16_t StandaloneCloud::router_port() const { return impl_->edges->router_port(); }
 std::size_t StandaloneCloud::connected_nodes() const { return impl_->edges->connected_nodes(); }
 const std::vector<std::string>& StandaloneCloud::addresses() const { return impl_->api->credentials().addresses; }
 

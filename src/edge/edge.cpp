@@ -16,10 +16,12 @@
 #include "edge/meta/meta_manager.h"
 #include "edge/node/node_agent.h"
 #include "edge/ports/pod_runtime.h"
+#include "edge/servicebus/service_bus.h"
 #include "edge/twin/device_twin.h"
 #include "mqtt/paho_transport.h"
 #include "runtime/timer.h"
 #include "store/store.h"
+#include "wire/message_codec.h"
 
 namespace kubeedge {
 inline namespace v0 {
@@ -65,6 +67,22 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
+// What the cloud's Router sends (wire group "user"), by who it is for.
+class UserMessages final : public edge::MessageSink {
+ public:
+  edge::MessageSink *bus = nullptr, *services = nullptr;
+  edge::CloudLink* link = nullptr;
+  void on_message(Message message) override {
+    edge::MessageSink* sink = message.source == "router_servicebus" ? services : bus;
+    if (sink) return sink->on_message(std::move(message));
+    if (message.operation != "publish" || !link) return;
+    Message refusal = wire::ack(message, message.timestamp_ms);
+    refusal.operation = "error";
+    refusal.content = "\"this node has no MQTT broker (modules.eventBus.enable)\"";
+    link->send(std::move(refusal));
+  }
+};
+
 }  // namespace
 
 Result<Secret> Secret::from_file(const std::string& path) {
@@ -85,6 +103,7 @@ struct Edge::Impl {
   ~Impl() {
     if (hub) hub->stop();
     if (bus) bus->stop();
+    if (services) services->stop();
     if (twin) twin->set_output(nullptr);
     if (meta) {
       meta->set_pod_sink(nullptr);
@@ -101,6 +120,8 @@ struct Edge::Impl {
   std::unique_ptr<edge::DeviceTwin> twin;
   std::unique_ptr<mqtt::Transport> mqtt;
   std::unique_ptr<edge::EventBus> bus;
+  std::unique_ptr<edge::ServiceBus> services;
+  UserMessages user_messages;
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<edge::NodeAgent> node;
 
@@ -142,7 +163,8 @@ Result<void> Edge::Impl::create() {
   auto hub_server = endpoint(options.hub_server, options.hub_port);
   if (!hub_server) return std::move(hub_server).error();
 
-  const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema());
+  const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema()) +
+                             std::string(edge::service_bus_schema());
   auto opened = store::Store::open(runtime, options.data_dir + "/edgecore.db", schema);
   if (!opened) return std::move(opened).error();
   store = std::move(*opened);
@@ -168,8 +190,14 @@ Result<void> Edge::Impl::create() {
     mqtt = mqtt::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
     bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *hub, *twin, NodeId(options.node_name));
     twin->set_output(bus.get());
-    hub->set_bus_sink(bus.get());
+    user_messages.bus = bus.get();
   }
+  auto service_bus = edge::ServiceBus::create(runtime, *store, *hub, options.service_bus);
+  if (!service_bus) return std::move(service_bus).error().in("service bus");
+  services = std::move(*service_bus);
+  user_messages.services = services.get();
+  user_messages.link = hub.get();
+  hub->set_bus_sink(&user_messages);
   if (options.pods) pods = options.pods->create(runtime, *meta, options.node_name, options.node_ip);
 
   edge::NodeOptions node_options;
@@ -224,6 +252,7 @@ void Edge::start() {
   if (impl_->bus) {
     if (Result<void> started = impl_->bus->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
   }
+  if (Result<void> started = impl_->services->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
   impl_->twin->start();
   impl_->hub->start();
 }
@@ -232,6 +261,7 @@ void Edge::stop(unique_function<void()> done) {
   impl_->hub->stop();
   impl_->node->on_link(false);
   if (impl_->bus) impl_->bus->stop();
+  impl_->services->stop();
   if (!impl_->pods) {
     runtime::post(impl_->runtime, std::move(done));
     return;

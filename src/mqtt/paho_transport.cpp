@@ -94,15 +94,21 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
 
   void publish(const std::string& topic, Bytes payload, int qos) {
     if (qos == 0) {
-      if (connected_) (void)send({topic, std::move(payload)}, 0);
+      if (connected_) (void)send({topic, std::move(payload), nullptr}, 0);
       return;
     }
+    deliver(topic, std::move(payload), nullptr);
+  }
+
+  void deliver(const std::string& topic, Bytes payload, unique_function<void(Result<void>)> done) {
     if (queue_.size() >= kMaxQueuedPublishes) {
+      Item oldest = std::move(queue_.front());
       queue_.pop_front();
+      if (oldest.done) oldest.done(base::error(Errc::kLimitExceeded, "broker {}: more than {} publications wait for it", options_.server, kMaxQueuedPublishes));
       if (dropped_++ % 1000 == 0)
         base::log(runtime_.log(), LogLevel::kWarning, "mqtt", "broker {}: {} publications dropped, the oldest first", options_.server, dropped_);
     }
-    queue_.push_back({topic, std::move(payload)});
+    queue_.push_back({topic, std::move(payload), std::move(done)});
     pump();
   }
 
@@ -110,6 +116,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   struct Item {
     std::string topic;
     Bytes payload;
+    unique_function<void(Result<void>)> done;
   };
 
   bool create() {
@@ -232,13 +239,15 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
         queue_.push_front(std::move(item));
         return;   // the loss, or the next acknowledgement, is on its way to us
       } else {
-        base::log(runtime_.log(), LogLevel::kWarning, "mqtt", "broker {}: a publication was refused: {}", options_.server, reason(rc, nullptr));
+        const Error refused = base::error(Errc::kInvalidArgument, "broker {}: a publication was refused: {}", options_.server, reason(rc, nullptr));
+        base::log(runtime_.log(), LogLevel::kWarning, "mqtt", "{}", refused.message);
+        if (item.done) item.done(refused);
       }
     }
   }
 
   void sent(int token) {
-    under_way_.erase(token);
+    if (auto found = under_way_.extract(token); !found.empty() && found.mapped().done) found.mapped().done({});
     pump();
   }
 
@@ -345,6 +354,9 @@ class PahoTransport final : public Transport {
   void subscribe(const std::string& filter, int qos) override { client_->subscribe(filter, qos); }
   void unsubscribe(const std::string& filter) override { client_->unsubscribe(filter); }
   void publish(const std::string& topic, Bytes payload, int qos) override { client_->publish(topic, std::move(payload), qos); }
+  void deliver(const std::string& topic, Bytes payload, unique_function<void(Result<void>)> done) override {
+    client_->deliver(topic, std::move(payload), std::move(done));
+  }
 
  private:
   std::shared_ptr<PahoClient> client_;

@@ -4,8 +4,11 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include <kubeedge/bytes.h>
+#include <kubeedge/result.h>
+#include <kubeedge/unique_function.h>
 
 namespace kubeedge::mqtt {
 
@@ -28,6 +31,11 @@ class Transport {
   // Not retained. QoS 1: kept until the broker has it; bounded: past the limit the oldest is dropped and counted.
   // QoS 0: now or never, and never twice; for those who have an answer of their own to wait for.
   virtual void publish(const std::string& topic, Bytes payload, int qos) = 0;
+  // As with QoS 1; `done` when the broker has it, or when it will never get it. Not called after stop().
+  virtual void deliver(const std::string& topic, Bytes payload, unique_function<void(Result<void>)> done) {
+    publish(topic, std::move(payload), 1);
+    if (done) done({});
+  }
 };
 
 }  // namespace kubeedge::mqtt

@@ -39,6 +39,7 @@ struct ServerShared {
   HttpServer::Handler handler;
   std::list<std::shared_ptr<ServerConnection>> connections;
   bool stopped = false;
+  std::size_t buffered = 0;   // of bodies that are arriving
 };
 
 // One client connection: reads a request, lets the handler answer, then reads the next.
@@ -61,6 +62,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   void drop() {
     if (!stream_) return;
     timer_.cancel();
+    count(0);
     stream_.reset();
     auto gone = std::move(on_closed_);
     on_closed_ = nullptr;
@@ -172,6 +174,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
     at_ = input_.size() - parser_.rest().size();
     switch (state) {
       case HttpParser::State::kMore:
+        if (!count(parser_.body.size())) return refuse(503, "too many requests are arriving at once");
         if (fresh && !parser_.head_done()) {
           timer_.start(limits_.header_timeout, [weak = weak_from_this()] {
             if (const auto self = weak.lock()) self->refuse(408, "the request's head did not arrive in time");
@@ -185,7 +188,17 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
     }
   }
 
+  // Of this connection's body, as part of all; false: there is no room.
+  bool count(std::size_t bytes) {
+    const auto shared = shared_.lock();
+    if (!shared) return false;
+    shared->buffered = shared->buffered - counted_ + bytes;
+    counted_ = bytes;
+    return shared->buffered <= limits_.max_buffered_bytes;
+  }
+
   void refuse(int status, const std::string& why) {
+    count(0);
     keep_ = false;
     busy_ = true;
     timer_.cancel();
@@ -205,7 +218,7 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
   std::optional<PeerCertificate> certificate_;
   std::string peer_;
   std::string input_;    // bytes that came; those before at_ are parsed
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, counted_ = 0;
   unique_function<void()> on_closed_;
   bool reading_ = false, busy_ = false, keep_ = true, head_only_ = false;
 };
@@ -278,6 +291,7 @@ class Responder final : public HttpResponder {
 
 void ServerConnection::dispatch() {
   timer_.cancel();
+  count(0);
   busy_ = true;
   HttpRequest request;
   request.method = parser_.method();
@@ -608,7 +622,7 @@ std::string HttpRequest::query() const {
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::listen(const Runtime& runtime, Endpoint endpoint, ListenOptions options, HttpLimits limits, Handler handler) {
-  auto shared = std::make_shared<ServerShared>(ServerShared{runtime, limits, std::move(handler), {}, false});
+  auto shared = std::make_shared<ServerShared>(ServerShared{runtime, limits, std::move(handler), {}, false, 0});
   auto server = std::make_unique<Server>(shared);
   auto listener = net::listen(runtime, std::move(endpoint), std::move(options), [weak = std::weak_ptr(shared)](std::unique_ptr<Stream> stream) {
     const auto alive = weak.lock();

@@ -18,6 +18,7 @@ std::string_view header(const Headers& headers, std::string_view name);
 struct HttpLimits {
   std::size_t max_header_bytes = 64 * 1024;
   std::size_t max_body_bytes = 3 * 1024 * 1024;
+  std::size_t max_buffered_bytes = SIZE_MAX;   // a server's bodies that are still arriving, all together; past it 503
   Milliseconds header_timeout{10'000};       // first byte to end of headers
   Milliseconds body_timeout{30'000};         // end of headers to end of body
   Milliseconds idle_timeout{90'000};         // between requests on a kept-alive connection

@@ -46,6 +46,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     std::optional<runtime::Timer> prepare;   // between connect and the resend
     std::string store_id;
     bool annotated = false;
+    bool uploads_dropped = false;            // said once
   };
 
   Impl(const Runtime& r, kube::KubeClient& c, SyncRecords& s, const Revocations& v, HubOptions o)
@@ -307,6 +308,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
   void route(const std::shared_ptr<Connection>& connection, Message message) {
     const NodeId node = connection->node;
     if (message.operation == "keepalive") return connection->session.on_keepalive(now());
+    if (message.group == "user") return route_user(connection, std::move(message));
     if (message.operation == "response") {
       // Unknown parents are normal: a Go edge acknowledges answers that need none.
       if (auto acked = connection->session.on_ack(message.parent_id, now())) acknowledged(node, *acked);
@@ -328,14 +330,22 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
         say(LogLevel::kWarning, "node {}: dropped {} {}: source {} is the cloud's own", node.str(), message.operation, message.resource, message.source);
         return;
       }
-    const bool absent = message.source == "metaserver" || (message.operation == "upload" && message.group == "user") ||
-                        message.operation == "prepull" || message.operation == "upgrade" || message.operation == "UpdateNodeActionStatus";
+    const bool absent = message.source == "metaserver" || message.operation == "prepull" || message.operation == "upgrade" || message.operation == "UpdateNodeActionStatus";
     if (absent) {
       say(LogLevel::kWarning, "node {}: {} {} from {}: this cloud has no module for it", node.str(), message.operation, message.resource, message.source);
       return;
     }
     UpstreamSink* sink = message.source == "twin" ? sinks.device : sinks.edge;
     if (sink) sink->on_message(node, std::move(message));
+  }
+
+  // Buses and services of the edge (hub-protocol 7.2).
+  void route_user(const std::shared_ptr<Connection>& connection, Message message) {
+    if (sinks.router) return sinks.router->on_message(connection->node, std::move(message));
+    if (message.operation != "upload") return;
+    if (!std::exchange(connection->uploads_dropped, true))
+      say(LogLevel::kWarning, "node {}: upload of {} dropped, and those that follow: the router is not enabled (modules.router.enable)", connection->node.str(), message.resource);
+    if (!connection->store_id.empty()) connection->session.enqueue(wire::ack(message, runtime.clock().unix_ms()), now());
   }
 
   void acknowledged(const NodeId& node, const Message& message) {
@@ -423,6 +433,11 @@ std::vector<NodeId> HubServer::connected_nodes() const {
 }
 
 void HubServer::send(const NodeId& node, Message message) { impl_->send(node, std::move(message)); }
+
+bool HubServer::confirms(const NodeId& node) const {
+  const auto found = impl_->connections.find(node);
+  return found != impl_->connections.end() && !found->second->store_id.empty();
+}
 
 void HubServer::node_deleted(const NodeId& node) {
   disconnect(node, "the Node object was deleted");

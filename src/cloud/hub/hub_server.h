@@ -35,6 +35,7 @@ struct HubOptions {
 struct HubSinks {
   UpstreamSink* edge = nullptr;
   UpstreamSink* device = nullptr;
+  UpstreamSink* router = nullptr;          // absent: what it would get is dropped, and confirmed
   std::vector<NodeSnapshot*> snapshots;
 };
 
@@ -51,6 +52,7 @@ class HubServer final : public EdgeLink {
   bool connected(const NodeId& node) const override;
   std::vector<NodeId> connected_nodes() const override;
   void send(const NodeId& node, Message message) override;
+  bool confirms(const NodeId& node) const override;
   void node_deleted(const NodeId& node) override;
   // The node's live session, if any, ends now (takeover, token join).
   void disconnect(const NodeId& node, const std::string& why);

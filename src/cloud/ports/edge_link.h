@@ -22,12 +22,14 @@ class EdgeLink {
   // ACK-able ones coalesce per object UID (the newest resourceVersion wins, a delete wins over all) and are sent
   // again until acknowledged; for a node without a session nothing is kept (the connect-time resend brings it).
   virtual void send(const NodeId& node, Message message) = 0;
+  // The node answers messages of group "user" and wants its uploads answered: our edge does, a Go edge does not.
+  virtual bool confirms(const NodeId& node) const { (void)node; return false; }
   // The node is gone from the API: its session ends, its sync records are cleared.
   virtual void node_deleted(const NodeId& node) = 0;
 };
 
 // A controller's inbound side. CloudHub routes by source (hub-protocol 2.3): twin -> DeviceController,
-// metaserver -> DynamicController, else EdgeController.
+// metaserver -> DynamicController, group user -> Router, else EdgeController.
 class UpstreamSink {
  public:
   virtual ~UpstreamSink() = default;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "mqtt/topic.h"
+#include "wire/message_codec.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -99,6 +100,22 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
     base::log(runtime.log(), LogLevel::kWarning, "bus", "publish: not an MQTT topic of at most {} bytes", mqtt::kMaxTopicBytes);
   }
 
+  // A rule's message, answered when the broker has it (a Go cloud ignores the answer).
+  void publish_for(Message message) {
+    auto answer = [weak = weak_from_this(), request = message](const Result<void>& result) {
+      const auto self = weak.lock();
+      if (!self) return;
+      Message out = wire::ack(request, self->runtime.clock().unix_ms());
+      if (!result) {
+        out.operation = "error";
+        out.content = wire::json_string(result.error().message);
+      }
+      self->link.send(std::move(out));
+    };
+    if (!mqtt::is_topic(message.resource)) return answer(base::error(Errc::kInvalidArgument, "not an MQTT topic of at most {} bytes", mqtt::kMaxTopicBytes));
+    transport.deliver(message.resource, content_text(message), std::move(answer));
+  }
+
   Runtime runtime;
   store::Store& store;
   mqtt::Transport& transport;
@@ -148,8 +165,8 @@ void EventBus::on_message(Message message) {
   if (operation == "unsubscribe") return impl_->unsubscribe(message.resource);
   if (operation == "message") return impl_->publish_inner(message);
   if (operation == "get_result" && message.resource == "auth_info")
-    return impl_->transport.publish(fmt::format("$hw/events/node/{}/authInfo/get/result", impl_->node.str()), content_text(message), kQos);
-  if (operation == "publish") return impl_->publish(message.resource, content_text(message));
+    return impl_->publish(fmt::format("$hw/events/node/{}/authInfo/get/result", impl_->node.str()), content_text(message));
+  if (operation == "publish") return impl_->publish_for(std::move(message));
   base::log(impl_->runtime.log(), LogLevel::kDebug, "bus", "operation {} from {} is not the bus's: ignored", operation, message.source);
 }
 
