@@ -72,6 +72,22 @@ class HttpAnswer final : public kube::ApiResponder, public std::enable_shared_fr
   bool left_ = false;
 };
 
+// In whose place the client acts (`kubectl --as`); nothing when it says nothing of it.
+Result<std::optional<kube::UserInfo>> wanted_identity(const net::Headers& headers) {
+  kube::UserInfo as;
+  bool more = false;   // something beside the name
+  for (const auto& [key, value] : headers) {
+    const std::string name = base::lower(key);
+    if (!name.starts_with("impersonate-")) continue;
+    if (name == "impersonate-user") as.name = value;
+    else if (name == "impersonate-group") as.groups.push_back(value);
+    else if (name == "impersonate-uid") as.uid = value;
+    more = more || name != "impersonate-user";
+  }
+  if (as.name.empty() && more) return base::error(Errc::kInvalidArgument, "impersonation without a user");
+  return as.name.empty() ? std::optional<kube::UserInfo>() : std::optional(std::move(as));
+}
+
 void refuse(net::HttpResponder& http, const std::string& why) {
   const nlohmann::json status = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", nlohmann::json::object()}, {"status", "Failure"},
                                  {"message", "Unauthorized: " + why}, {"reason", "Unauthorized"}, {"code", 401}};
@@ -94,6 +110,7 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
       if (!base::lower(value.substr(0, 7)).starts_with("bearer ")) return base::error(Errc::kUnauthenticated, "only bearer tokens are taken");
       Result<kube::TokenOwner> owner = tokens.check(value.substr(7));
       if (!owner) return std::move(owner).error();
+      owner->user.uid = std::move(owner->uid);
       return std::move(owner->user);
     }
     const std::optional<net::PeerCertificate> peer = responder.peer_certificate();
@@ -113,7 +130,10 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
       base::log(runtime.log(), LogLevel::kInfo, "api", "{} {} from {}: {}", request.method, path, responder->peer_address(), user.error().message);
       return refuse(*responder, user.error().message);
     }
+    Result<std::optional<kube::UserInfo>> as = wanted_identity(request.headers);
+    if (!as) return responder->reply(400, {{"Content-Type", "application/json"}}, Bytes(base::dump_json(kube::rest::bad_request(as.error().message).status())));
     kube::ApiRequest call;
+    call.as = std::move(*as);
     call.method = request.method;
     call.path = path;
     call.query = request.query();

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cloud/standalone/authorizer.h"
 #include "cloud/standalone/binder.h"
+#include "cloud/standalone/cluster_roles.h"
 #include "cloud/standalone/front_end.h"
 #include "cloud/standalone/json_at.h"
 #include "cloud/standalone/node_lifecycle.h"
@@ -44,10 +45,12 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
   Credentials credentials;
   std::unique_ptr<SqliteStorage> storage;
   std::unique_ptr<ServiceAccountTokens> tokens;
+  std::unique_ptr<Authorizer> authorizer;
   std::unique_ptr<kube::ApiServer> server;
   std::unique_ptr<kube::LocalKubeClient> client;
   std::unique_ptr<FrontEnd> front_end;
   std::unique_ptr<kube::Informer> namespaces;
+  std::unique_ptr<ClusterRoles> roles;
   std::unique_ptr<Binder> binder;
   std::unique_ptr<NodeLifecycle> lifecycle;
 
@@ -61,9 +64,14 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
     storage = std::move(*opened);
     tokens = std::make_unique<ServiceAccountTokens>(*storage, runtime.clock(), credentials.service_account_key_der);
     kube::ApiServerHooks hooks;
-    hooks.authorize = [this](const kube::UserInfo& user, const std::string& verb, const std::string& resource, const std::string& subresource,
-                             const std::string& ns, const std::string& name, std::string& why) {
-      return authorize(*storage, user, verb, resource, subresource, ns, name, why);
+    authorizer = std::make_unique<Authorizer>(*storage);
+    hooks.authorize = [this](const kube::UserInfo& user, const kube::Attributes& wanted) { return authorizer->authorize(user, wanted); };
+    hooks.rules_of = [this](const kube::UserInfo& user, const std::string& ns) { return authorizer->rules_of(user, ns); };
+    hooks.admit = [this](const kube::UserInfo& user, const kube::Attributes& wanted, const json& before, const json& after) {
+      return authorizer->admit(user, wanted, before, after);
+    };
+    hooks.audit = [this](const kube::UserInfo& user, const kube::Attributes& wanted, const std::string& reason) {
+      base::log(runtime.log(), LogLevel::kWarning, "audit", "{}", refusal_line(user, wanted, reason));
     };
     hooks.issue_token = [this](const std::string& ns, const std::string& account, const Bytes& object, const Bytes& request) {
       return tokens->issue(ns, account, object, request);
@@ -127,6 +135,8 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
     namespaces = std::make_unique<kube::Informer>(runtime, *client, kNamespaces, kube::ListOptions{}, kube::Informer::Handlers{
         [weak](Bytes object) { if (auto self = weak.lock()) self->furnish(base::parse_json(object)); }, nullptr, nullptr});
     namespaces->start();
+    roles = std::make_unique<ClusterRoles>(runtime, *client);
+    roles->start();
     binder = std::make_unique<Binder>(runtime, *client);
     binder->start();
     lifecycle = std::make_unique<NodeLifecycle>(runtime, *client);
@@ -154,10 +164,12 @@ Standalone::~Standalone() {
   impl_->token_timer.cancel();
   impl_->lifecycle.reset();
   impl_->binder.reset();
+  impl_->roles.reset();
   impl_->namespaces.reset();
   impl_->front_end.reset();
   impl_->client.reset();
   impl_->server.reset();
+  impl_->authorizer.reset();
   impl_->storage.reset();
 }
 

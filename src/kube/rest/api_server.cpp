@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "kube/patch/patch.h"
+#include "kube/rest/access.h"
 #include "kube/rest/body.h"
 #include "kube/rest/discovery.h"
 #include "kube/rest/object.h"
@@ -43,6 +44,7 @@ struct Call {
   Target target;
   Query query;
   Accept accept;
+  Attributes wanted;
   std::int64_t now_unix_s = 0;
 
   StorageKey key() const { return {kind->storage_resource(), target.ns, target.name}; }
@@ -125,20 +127,19 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     call->now_unix_s = clock.unix_ms() / 1000;
     if (call->request.body.size() > options.max_body_bytes) return call->fail(too_large(options.max_body_bytes));
     call->accept = parse_accept(call->request.accept);
-    if (call->request.method == "GET" && non_resource(*call)) return;
-
     Result<std::optional<Target>> target = parse_target(call->request.path);
     if (!target) return call->fail(target.error().code == Errc::kNotFound ? path_not_found() : bad_request(target.error().message));
-    if (!*target) return call->fail(path_not_found());
-    call->target = std::move(**target);
+    if (*target) call->target = **target;
     Result<Query> query = parse_query(call->request.query);
     if (!query) return call->fail(bad_request(query.error().message));
     call->query = std::move(*query);
     if (!call->query.include_object.empty()) call->accept.include_object = call->query.include_object;
-
-    if (call->target.plural.empty()) return discover(*call);
     call->kind = schema::find(call->target.group, call->target.version, call->target.plural);
     if (call->kind == nullptr) call->kind = schema::find_review(call->target.group, call->target.version, call->target.plural);
+    if (!authorized(*call, *target ? &call->target : nullptr)) return;
+    if (!*target) return answer_path(*call);
+
+    if (call->target.plural.empty()) return discover(*call);
     if (call->kind == nullptr) return call->fail(path_not_found());
     if (call->kind->namespaced ? call->target.ns.empty() && !call->target.name.empty() : !call->target.ns.empty()) return call->fail(path_not_found());
     if (!call->accept.json) return call->fail({406, "NotAcceptable", "only the following media types are accepted: application/json", Json()});
@@ -156,28 +157,46 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   void answer_review(const CallPtr& call) {
     if (call->request.method != "POST" || !call->target.name.empty())
       return call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
-    // Everybody may ask for himself (ClusterRole system:basic-user).
-    if (call->kind->kind != "SelfSubjectAccessReview" && !allowed(*call, "create", std::string(call->kind->plural))) return;
     auto body = decode_object({*call->kind, "", "", call->query.field_validation, call->now_unix_s}, call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&body)) return call->fail(*failure);
-    auto answer = review(*call->kind, std::get<Json>(std::move(body)), call->request.user, hooks);
+    auto answer = review(*call->kind, std::get<Json>(std::move(body)), call->target.ns, call->request.user, hooks);
     if (const auto* failure = std::get_if<Failure>(&answer)) return call->fail(*failure);
     call->reply(201, std::get<Json>(answer));
   }
 
-  // Paths that name no kind. Returns whether it answered.
-  bool non_resource(const Call& call) {
+  // Who asks, in whose place, and whether he may: before any answer, so that a refusal tells nothing. Answers 403 itself.
+  bool authorized(Call& call, const Target* target) {
+    if (call.request.as) {
+      for (const Attributes& wanted : impersonation(*call.request.as))
+        if (!allowed(call, wanted)) return false;
+      call.request.user = impersonated(std::move(*call.request.as));
+    }
+    call.wanted = attributes_of(call.request, target, call.kind, call.query);
+    return allowed(call, call.wanted);
+  }
+
+  bool allowed(const Call& call, const Attributes& wanted) {
+    const Verdict verdict = hooks.authorize(call.request.user, wanted);
+    if (!verdict.allowed) refuse(call, wanted, refused(call.request.user, wanted, verdict.reason), verdict.reason);
+    return verdict.allowed;
+  }
+
+  void refuse(const Call& call, const Attributes& wanted, const Failure& failure, const std::string& why) {
+    if (hooks.audit) hooks.audit(call.request.user, wanted, why);
+    call.fail(failure);
+  }
+
+  // Paths that name no kind.
+  void answer_path(const Call& call) {
     std::string path = call.request.path;
     while (path.size() > 1 && path.back() == '/') path.pop_back();
-    if (path == "/healthz" || path == "/livez" || path == "/readyz") {
+    if (call.request.method != "GET") {
+      call.fail(path_not_found());
+    } else if (path == "/healthz" || path == "/livez" || path == "/readyz") {
       call.responder->reply(200, "text/plain", "ok");
-    } else if (path == "/" || path == "/version" || path == "/api" || path == "/apis" || path == "/openapi/v2" ||
-               (path.starts_with("/apis/") && path.find('/', 6) == std::string::npos)) {
-      if (allowed(call, "get", "")) describe(call, path);
     } else {
-      return false;
+      describe(call, path);
     }
-    return true;
   }
 
   void describe(const Call& call, const std::string& path) {
@@ -196,46 +215,23 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     } else if (path == "/") {
       call.reply(200, {{"paths", {"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/readyz", "/version"}}});
     } else {
-      const auto group = api_group(path.substr(path.rfind('/') + 1));
+      const auto group = path.starts_with("/apis/") ? api_group(path.substr(6)) : std::nullopt;
       group ? call.reply(200, *group) : call.fail(path_not_found());
     }
   }
 
   void discover(const Call& call) {
     if (call.request.method != "GET") return call.fail(method_not_allowed("discovery is read by GET"));
-    if (!allowed(call, "get", "")) return;
     const auto list = api_resource_list(call.target.group, call.target.version);
     list ? call.reply(200, *list) : call.fail(path_not_found());
   }
 
-  // Asks the authorizer; answers 403 where it says no.
-  bool allowed(const Call& call, const std::string& verb, const std::string& resource) {
-    std::string why;
-    if (hooks.authorize(call.request.user, verb, resource, call.target.subresource, call.target.ns, call.target.name, why)) return true;
-    const std::string scope = call.target.ns.empty() ? "at the cluster scope" : fmt::format("in the namespace \"{}\"", call.target.ns);
-    std::string message = resource.empty()
-                              ? fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", call.request.user.name, verb, call.request.path)
-                              : fmt::format("{}{} is forbidden: User \"{}\" cannot {} resource \"{}{}\" in API group \"{}\" {}", qualified(*call.kind),
-                                            call.target.name.empty() ? "" : " \"" + call.target.name + "\"", call.request.user.name, verb, resource,
-                                            call.target.subresource.empty() ? "" : "/" + call.target.subresource, call.target.group, scope);
-    if (!why.empty()) message += ": " + why;
-    call.fail(forbidden(message));
-    return false;
-  }
-
   void dispatch(const CallPtr& call) {
-    const std::string& method = call->request.method;
     const std::string& sub = call->target.subresource;
     const bool named = !call->target.name.empty();
     const Kind& kind = *call->kind;
-    std::string verb = method == "GET" || method == "HEAD" ? (call->query.watch ? "watch" : named ? "get" : "list")
-                       : method == "POST"                  ? "create"
-                       : method == "PUT"                   ? "update"
-                       : method == "PATCH"                 ? "patch"
-                       : method == "DELETE"                ? (named ? "delete" : "deletecollection")
-                                                           : "";
+    const std::string& verb = call->wanted.verb;
     if (verb.empty()) return call->fail(method_not_allowed("the server does not allow this method on the requested resource"));
-    if (!allowed(*call, verb, std::string(kind.plural))) return;
 
     const bool core = kind.group.empty();
     if (core && kind.kind == "Pod" && sub == "binding" && verb == "create") return bind(call);
@@ -363,6 +359,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     Json object = std::get<Json>(std::move(prepared));
     if (borrowed) object["spec"].erase("automountServiceAccountToken");
     if (const auto failure = admit_create(*call, object)) return call->fail(*failure);
+    if (!admitted(*call, Json(), object)) return;
     call->target.name = meta(object, "name");
     if (call->query.dry_run) {
       if (storage.get(call->key())) return call->fail(already_exists(*call->kind, call->target.name));
@@ -490,6 +487,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
     const Json object = std::get<Json>(std::move(prepared));
     if (object == current) return call->object(200, found->json);  // nothing to write, as Kubernetes does
+    if (!admitted(*call, current, object)) return;
     if (call->query.dry_run) return call->object(200, Bytes(base::dump_json(object)));
     const auto make = [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); };
     const auto done = [self = shared_from_this(), call, change, races, object](Result<StoredObject> stored) {
@@ -551,6 +549,15 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     Result<Bytes> token = hooks.issue_token(call->target.ns, call->target.name, account->json, call->request.body);
     if (!token) return call->fail(token.error().code == Errc::kInvalidArgument ? bad_request(token.error().message) : internal(token.error().message));
     call->responder->reply(201, "application/json", *token);
+  }
+
+  // Whether our surroundings let it be written; says why not.
+  bool admitted(const Call& call, const Json& before, const Json& after) {
+    if (!hooks.admit) return true;
+    const auto failure = hooks.admit(call.request.user, call.wanted, before, after);
+    if (failure && failure->code == 403) refuse(call, call.wanted, *failure, failure->message);
+    else if (failure) call.fail(*failure);
+    return !failure;
   }
 
   // ---- deletion

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include <kubeedge/clock.h>
 #include <kubeedge/unique_function.h>
 
+#include "kube/rest/status.h"
 #include "kube/rest/storage.h"
 
 namespace kubeedge::kube {
@@ -17,6 +19,18 @@ namespace kubeedge::kube {
 struct UserInfo {
   std::string name;                      // "system:node:edge1", "kubernetes-admin", "system:serviceaccount:ns:name"
   std::vector<std::string> groups;       // "system:masters", "system:nodes" ...
+  std::string uid = {};                  // of a service account
+};
+
+// What somebody wants to do, in the words of Kubernetes' authorizers.
+struct Attributes {
+  std::string verb;                      // get list watch create update patch delete deletecollection bind escalate impersonate ...
+  std::string group, version, resource, subresource, ns, name;
+  std::string path;                      // of a request for no resource: `resource` is empty then
+};
+struct Verdict {
+  bool allowed = false;
+  std::string reason;                    // why, or why not; may be empty
 };
 
 // Whose a bearer token is.
@@ -33,6 +47,7 @@ struct ApiRequest {
   std::string accept, content_type;
   Bytes body;
   UserInfo user;
+  std::optional<UserInfo> as;            // `kubectl --as`: in whose place the user acts, if it may
 };
 
 // How an answer leaves: once whole, or as a watch stream.
@@ -54,9 +69,13 @@ struct ApiServerOptions {
 
 // What the core asks of its surroundings.
 struct ApiServerHooks {
-  // Authorization. true = allowed. Verb in Kubernetes' words (get list watch create update patch delete).
-  std::function<bool(const UserInfo&, const std::string& verb, const std::string& resource, const std::string& subresource,
-                     const std::string& ns, const std::string& name, std::string& why)> authorize;
+  std::function<Verdict(const UserInfo&, const Attributes&)> authorize;
+  // The status of a SelfSubjectRulesReview: what a user may do in a namespace.
+  std::function<nlohmann::json(const UserInfo&, const std::string& ns)> rules_of;
+  // The last word on a write that is otherwise fine: the object before (null: a create) and as it would be stored. Optional.
+  std::function<std::optional<rest::Failure>(const UserInfo&, const Attributes&, const nlohmann::json& before, const nlohmann::json& after)> admit;
+  // Told of each request that was answered 403. Optional.
+  std::function<void(const UserInfo&, const Attributes&, const std::string& reason)> audit;
   // Answers POST serviceaccounts/token: fills the TokenRequest's status or returns an error.
   std::function<Result<Bytes>(const std::string& ns, const std::string& service_account, const Bytes& service_account_object,
                               const Bytes& token_request)> issue_token;

@@ -1,5 +1,7 @@
 #include "kube/rest/review.h"
 
+#include "base/text.h"
+
 namespace kubeedge::kube::rest {
 namespace {
 
@@ -29,30 +31,62 @@ Json token_status(const Json& spec, const ApiServerHooks& hooks) {
 
 Json access_status(const Json& spec, const UserInfo& user, const ApiServerHooks& hooks) {
   const Json resource = at(spec, "resourceAttributes"), other = at(spec, "nonResourceAttributes");
-  const std::string verb = text(resource.is_object() ? resource : other, "verb");
-  std::string why;
-  const bool allowed = hooks.authorize(user, verb, text(resource, "resource"), text(resource, "subresource"), text(resource, "namespace"),
-                                       text(resource, "name"), why);
-  Json status = {{"allowed", allowed}};
-  if (!why.empty()) status["reason"] = why;
+  Attributes wanted;
+  wanted.verb = text(resource.is_object() ? resource : other, "verb");
+  wanted.group = text(resource, "group");
+  wanted.version = text(resource, "version");
+  wanted.resource = text(resource, "resource");
+  wanted.subresource = text(resource, "subresource");
+  wanted.ns = text(resource, "namespace");
+  wanted.name = text(resource, "name");
+  wanted.path = text(other, "path");
+  const Verdict verdict = hooks.authorize(user, wanted);
+  Json status = {{"allowed", verdict.allowed}};
+  if (!verdict.reason.empty()) status["reason"] = verdict.reason;
   return status;
+}
+
+Json user_json(const UserInfo& user) {
+  Json out = {{"username", user.name}, {"groups", user.groups}};
+  if (!user.uid.empty()) out["uid"] = user.uid;
+  return out;
+}
+
+std::variant<Json, Failure> access_review(const schema::Kind& kind, Json body, const std::string& ns, const UserInfo& caller, const ApiServerHooks& hooks) {
+  const Json spec = at(body, "spec");
+  const Json resource = at(spec, "resourceAttributes");
+  std::vector<schema::Cause> causes;
+  if (resource.is_object() == at(spec, "nonResourceAttributes").is_object())
+    causes.push_back({"spec.resourceAttributes", "FieldValueInvalid",
+                      "Invalid value: \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified"});
+  const bool self = kind.kind == "SelfSubjectAccessReview";
+  const UserInfo asked{text(spec, "user"), texts(spec, "groups"), text(spec, "uid")};
+  if (!self && asked.name.empty() && asked.groups.empty())
+    causes.push_back({"spec.user", "FieldValueInvalid", "Invalid value: \"\": at least one of user or group must be specified"});
+  if (!causes.empty()) return invalid(kind, "", causes);
+  if (kind.namespaced && text(resource, "namespace") != ns)
+    return bad_request(fmt::format("spec.resourceAttributes.namespace must match namespace: {}", ns));
+  body["status"] = access_status(spec, self ? caller : asked, hooks);
+  return body;
 }
 
 }  // namespace
 
-std::variant<Json, Failure> review(const schema::Kind& kind, Json body, const UserInfo& caller, const ApiServerHooks& hooks) {
+std::variant<Json, Failure> review(const schema::Kind& kind, Json body, const std::string& ns, const UserInfo& caller, const ApiServerHooks& hooks) {
   const Json spec = at(body, "spec");
   body["metadata"] = {{"creationTimestamp", nullptr}};
+  if (kind.namespaced) body["metadata"]["namespace"] = ns;
   if (kind.kind == "TokenReview") {
     if (text(spec, "token").empty()) return bad_request("token is required for TokenReview in authentication");
     body["status"] = token_status(spec, hooks);
-    return body;
+  } else if (kind.kind == "SelfSubjectReview") {
+    body["status"] = {{"userInfo", user_json(caller)}};
+  } else if (kind.kind == "SelfSubjectRulesReview") {
+    if (text(spec, "namespace").empty()) return bad_request("no namespace on request");
+    body["status"] = hooks.rules_of(caller, text(spec, "namespace"));
+  } else {
+    return access_review(kind, std::move(body), ns, caller, hooks);
   }
-  if (at(spec, "resourceAttributes").is_object() == at(spec, "nonResourceAttributes").is_object())
-    return invalid(kind, "", {{"spec.resourceAttributes", "FieldValueInvalid",
-                               "Invalid value: \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified"}});
-  const bool self = kind.kind == "SelfSubjectAccessReview";
-  body["status"] = access_status(spec, self ? caller : UserInfo{text(spec, "user"), texts(spec, "groups")}, hooks);
   return body;
 }
 

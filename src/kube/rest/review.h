@@ -8,7 +8,7 @@
 
 namespace kubeedge::kube::rest {
 
-// `body` is a TokenReview, SelfSubjectAccessReview or SubjectAccessReview that was decoded as `kind`; the same with its status comes back.
-std::variant<Json, Failure> review(const schema::Kind& kind, Json body, const UserInfo& caller, const ApiServerHooks& hooks);
+// `body` was decoded as `kind`, one of schema::reviews(); the same with its status comes back. `ns` is the path's.
+std::variant<Json, Failure> review(const schema::Kind& kind, Json body, const std::string& ns, const UserInfo& caller, const ApiServerHooks& hooks);
 
 }  // namespace kubeedge::kube::rest

@@ -1,5 +1,6 @@
 #include "kube/rest/status.h"
 
+#include "base/json.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::rest {
@@ -18,6 +19,8 @@ Json Failure::status() const {
   if (!details.is_null()) out["details"] = details;
   return out;
 }
+
+std::string go_quoted(const std::string& text) { return base::dump_json(Json(text)); }
 
 std::string qualified(const schema::Kind& kind) {
   return kind.group.empty() ? std::string(kind.plural) : fmt::format("{}.{}", kind.plural, kind.group);
@@ -40,6 +43,15 @@ Failure modified(const schema::Kind& kind, const std::string& name) {
 }
 
 Failure forbidden(const std::string& message) { return {403, "Forbidden", message, Json()}; }
+
+Failure forbidden_object(const std::string& group, const std::string& resource, const std::string& name, const std::string& why) {
+  Json details = {{"kind", resource}};
+  if (!group.empty()) details["group"] = group;
+  if (!name.empty()) details["name"] = name;
+  const std::string about = (group.empty() ? resource : resource + "." + group) + (name.empty() ? "" : " " + go_quoted(name));
+  return {403, "Forbidden", fmt::format("{} is forbidden: {}", about, why), details};
+}
+
 Failure bad_request(const std::string& message) { return {400, "BadRequest", message, Json()}; }
 
 Failure invalid(const schema::Kind& kind, const std::string& name, const std::vector<schema::Cause>& causes) {

@@ -20,6 +20,9 @@ struct Failure {
   Json status() const;     // the whole Status object
 };
 
+// Text as Go's %q writes it.
+std::string go_quoted(const std::string& text);
+
 // `resource` = "pods" or "devices.devices.kubeedge.io", as kube-apiserver names it in its texts.
 std::string qualified(const schema::Kind& kind);
 
@@ -28,6 +31,8 @@ Failure already_exists(const schema::Kind& kind, const std::string& name);
 Failure conflict(const schema::Kind& kind, const std::string& name, const std::string& why);
 Failure modified(const schema::Kind& kind, const std::string& name);   // the usual 409
 Failure forbidden(const std::string& message);
+// 403 about one object, or about a resource where `name` is empty.
+Failure forbidden_object(const std::string& group, const std::string& resource, const std::string& name, const std::string& why);
 Failure bad_request(const std::string& message);
 Failure invalid(const schema::Kind& kind, const std::string& name, const std::vector<schema::Cause>& causes);
 Failure expired(const std::string& message);

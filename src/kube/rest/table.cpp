@@ -4,53 +4,10 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "kube/rest/table_view.h"
 
 namespace kubeedge::kube::rest {
 namespace {
-
-using Json = nlohmann::json;
-
-const Json& at(const Json& object, std::initializer_list<std::string_view> path) {
-  static const Json none;
-  const Json* here = &object;
-  for (const std::string_view part : path) {
-    if (!here->is_object()) return none;
-    const auto found = here->find(std::string(part));
-    if (found == here->end()) return none;
-    here = &*found;
-  }
-  return *here;
-}
-
-std::string text(const Json& object, std::initializer_list<std::string_view> path, std::string_view otherwise = "") {
-  const Json& value = at(object, path);
-  if (value.is_string() && !value.get_ref<const std::string&>().empty()) return value.get<std::string>();
-  return value.is_number() || value.is_boolean() ? base::dump_json(value) : std::string(otherwise);
-}
-
-std::string since(const Json& time, std::int64_t now) {
-  const auto then = time.is_string() ? base::from_rfc3339(time.get_ref<const std::string&>()) : std::nullopt;
-  return then ? human_duration(now - *then) : "<unknown>";
-}
-
-std::string age(const Json& object, std::int64_t now) { return since(at(object, {"metadata", "creationTimestamp"}), now); }
-
-struct Column {
-  const char* name;
-  const char* type;
-  int priority;     // > 0: only with -o wide
-  const char* format;
-};
-using Cells = Json (*)(const Json& object, std::int64_t now);
-
-struct View {
-  std::string_view group, kind;
-  std::vector<Column> columns;
-  Cells cells;
-};
-
-constexpr Column kName{"Name", "string", 0, "name"};
-constexpr Column kAge{"Age", "string", 0, ""};
 
 // A pod's STATUS as kubectl users know it: the reason that explains it best.
 Json pod_cells(const Json& pod, std::int64_t now) {
@@ -179,8 +136,9 @@ const std::vector<View>& views() {
 
 const View& view_of(const schema::Kind& kind) {
   static const View plain = {"", "", {kName, kAge}, [](const Json& o, std::int64_t now) { return Json::array({text(o, {"metadata", "name"}), age(o, now)}); }};
-  for (const View& view : views())
-    if (view.group == kind.group && view.kind == kind.kind) return view;
+  for (const auto* part : {&views(), &access_views()})
+    for (const View& view : *part)
+      if (view.group == kind.group && view.kind == kind.kind) return view;
   return plain;
 }
 

@@ -19,6 +19,9 @@ class Causes {
   void too_long(const std::string& field, std::size_t limit) {
     add(field, "FieldValueTooLong", "Too long", "may not be more than " + std::to_string(limit) + " bytes");
   }
+  void too_many(const std::string& field, std::size_t has, std::int64_t limit) {
+    add(field, "FieldValueTooMany", "Too many: " + std::to_string(has), "must have at most " + std::to_string(limit) + " items");
+  }
   void invalid(const std::string& field, const Json& value, std::string_view detail) {
     add(field, "FieldValueInvalid", "Invalid value: " + shown(value), detail);
   }
@@ -93,6 +96,10 @@ inline std::string key(const std::string& path, std::string_view name) { return 
 // In validate_pod.cpp.
 void validate_pod(const Json& pod, Causes& causes);
 void validate_pod_update(const Json& before, const Json& after, Causes& causes);
+// In validate_rbac.cpp: the kinds of rbac.authorization.k8s.io.
+void default_rbac(Json& object);
+void validate_rbac(const Kind& kind, const Json& object, Causes& causes);
+void validate_rbac_update(const Json& before, const Json& after, Causes& causes);
 // In validate.cpp: labels and the like, also of nodeSelector.
 void validate_labels(const Json& labels, const std::string& path, Causes& causes);
 

@@ -6,32 +6,41 @@ namespace kubeedge::kube::schema {
 namespace tables {
 
 extern const Object
-    AWSElasticBlockStoreVolumeSource, Affinity, AppArmorProfile, AttachedVolume, AzureDiskVolumeSource, AzureFileVolumeSource, Binding,
-    BoundObjectReference, CSIVolumeSource, Capabilities, CephFSVolumeSource, CinderVolumeSource, ClientIPConfig,
-    ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector, ConfigMapNodeConfigSource,
-    ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort, ContainerResizePolicy, ContainerState,
-    ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser, DaemonEndpoint,
-    DeleteOptions, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress,
-    EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event,
-    EventSeries, EventSource, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexVolumeSource,
-    FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource, GlusterfsVolumeSource, HTTPGetAction,
-    HTTPHeader, HostAlias, HostIP, HostPathVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector,
-    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LinuxContainerUser,
-    LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, ManagedFieldsEntry, NFSVolumeSource, Namespace, NamespaceCondition,
-    NamespaceSpec, NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus,
-    NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement,
-    NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo, NonResourceAttributes, ObjectFieldSelector, ObjectMeta, ObjectReference,
-    OwnerReference, PersistentVolumeClaimSpec, PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource,
+    AWSElasticBlockStoreVolumeSource, Affinity, AggregationRule, AppArmorProfile, AttachedVolume, AzureDiskVolumeSource,
+    AzureFilePersistentVolumeSource, AzureFileVolumeSource, Binding, BoundObjectReference, CSIPersistentVolumeSource, CSIVolumeSource,
+    Capabilities, CephFSPersistentVolumeSource, CephFSVolumeSource, CertificateSigningRequest, CertificateSigningRequestCondition,
+    CertificateSigningRequestSpec, CertificateSigningRequestStatus, CinderPersistentVolumeSource, CinderVolumeSource, ClientIPConfig,
+    ClusterRole, ClusterRoleBinding, ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector,
+    ConfigMapNodeConfigSource, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort,
+    ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    ContainerUser, DaemonEndpoint, DeleteOptions, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
+    EmptyDirVolumeSource, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource,
+    EphemeralContainer, EphemeralVolumeSource, Event, EventSeries, EventSource, ExecAction, FCVolumeSource, FieldSelectorAttributes,
+    FieldSelectorRequirement, FlexPersistentVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource,
+    GRPCAction, GitRepoVolumeSource, GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias,
+    HostIP, HostPathVolumeSource, ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector,
+    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem,
+    LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview,
+    LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec,
+    NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints,
+    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec,
+    NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+    PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, PersistentVolumeStatus,
     PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
     PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
-    PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, Probe, ProjectedVolumeSource, QuobyteVolumeSource,
-    RBDVolumeSource, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceRequirements, ResourceStatus,
-    SELinuxOptions, ScaleIOVolumeSource, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection,
-    SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, Service, ServiceAccount,
-    ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageOSVolumeSource,
-    SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, Sysctl, TCPSocketAction, Taint, TokenRequest,
-    TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySpreadConstraint,
-    TypedLocalObjectReference, TypedObjectReference, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeProjection,
+    PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe, ProjectedVolumeSource,
+    QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ResourceAttributes, ResourceClaim, ResourceFieldSelector,
+    ResourceHealth, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role,
+    RoleBinding, RoleRef, SELinuxOptions, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScopeSelector,
+    ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection, SecretReference,
+    SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview,
+    SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount, ServiceAccountTokenProjection,
+    ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass, StorageOSPersistentVolumeSource,
+    StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
+    Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus,
+    Toleration, TopologySelectorLabelRequirement, TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference,
+    TypedObjectReference, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection,
     VolumeResourceRequirements, VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
@@ -82,9 +91,63 @@ constexpr Field Endpoints_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("subsets", EndpointSubset).drop()};
 constexpr Object Endpoints{"io.k8s.api.core.v1.Endpoints", Endpoints_f};
 
+constexpr Field PersistentVolume_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", PersistentVolumeSpec).write(),
+    object("status", PersistentVolumeStatus).write()};
+constexpr Object PersistentVolume{"io.k8s.api.core.v1.PersistentVolume", PersistentVolume_f};
+
+constexpr Field PersistentVolumeClaim_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", PersistentVolumeClaimSpec).write(), object("status", PersistentVolumeClaimStatus).write()};
+constexpr Object PersistentVolumeClaim{"io.k8s.api.core.v1.PersistentVolumeClaim", PersistentVolumeClaim_f};
+
+constexpr Field LimitRange_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LimitRangeSpec).write()};
+constexpr Object LimitRange{"io.k8s.api.core.v1.LimitRange", LimitRange_f};
+
+constexpr Field ResourceQuota_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ResourceQuotaSpec).write(),
+    object("status", ResourceQuotaStatus).write()};
+constexpr Object ResourceQuota{"io.k8s.api.core.v1.ResourceQuota", ResourceQuota_f};
+
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
 constexpr Object Lease{"io.k8s.api.coordination.v1.Lease", Lease_f};
+
+constexpr Field Role_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("rules", PolicyRule).write()};
+constexpr Object Role{"io.k8s.api.rbac.v1.Role", Role_f};
+
+constexpr Field RoleBinding_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("subjects", Subject).drop(),
+    object("roleRef", RoleRef).write().must()};
+constexpr Object RoleBinding{"io.k8s.api.rbac.v1.RoleBinding", RoleBinding_f};
+
+constexpr Field ClusterRole_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("rules", PolicyRule).write(),
+    object("aggregationRule", AggregationRule)};
+constexpr Object ClusterRole{"io.k8s.api.rbac.v1.ClusterRole", ClusterRole_f};
+
+constexpr Field ClusterRoleBinding_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), objects("subjects", Subject).drop(),
+    object("roleRef", RoleRef).write().must()};
+constexpr Object ClusterRoleBinding{"io.k8s.api.rbac.v1.ClusterRoleBinding", ClusterRoleBinding_f};
+
+constexpr Field CertificateSigningRequest_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", CertificateSigningRequestSpec).write().must(), object("status", CertificateSigningRequestStatus).write()};
+constexpr Object CertificateSigningRequest{"io.k8s.api.certificates.v1.CertificateSigningRequest", CertificateSigningRequest_f};
+
+constexpr Field PriorityClass_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), integer32("value").write().must(),
+    boolean("globalDefault").drop(), str("description").drop(), str("preemptionPolicy")};
+constexpr Object PriorityClass{"io.k8s.api.scheduling.v1.PriorityClass", PriorityClass_f};
+
+constexpr Field StorageClass_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), str("provisioner").write().must(),
+    str("parameters", Shape::kMap).drop(), str("reclaimPolicy"), str("mountOptions", Shape::kArray).drop(),
+    boolean("allowVolumeExpansion"), str("volumeBindingMode"), objects("allowedTopologies", TopologySelectorTerm).drop()};
+constexpr Object StorageClass{"io.k8s.api.storage.v1.StorageClass", StorageClass_f};
 
 constexpr Field Binding_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
@@ -107,10 +170,25 @@ constexpr Field TokenReview_f[] = {
     object("status", TokenReviewStatus).write()};
 constexpr Object TokenReview{"io.k8s.api.authentication.v1.TokenReview", TokenReview_f};
 
+constexpr Field SelfSubjectReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("status", SelfSubjectReviewStatus).write()};
+constexpr Object SelfSubjectReview{"io.k8s.api.authentication.v1.SelfSubjectReview", SelfSubjectReview_f};
+
+constexpr Field LocalSubjectAccessReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", SubjectAccessReviewSpec).write().must(), object("status", SubjectAccessReviewStatus).write()};
+constexpr Object LocalSubjectAccessReview{"io.k8s.api.authorization.v1.LocalSubjectAccessReview", LocalSubjectAccessReview_f};
+
 constexpr Field SelfSubjectAccessReview_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
     object("spec", SelfSubjectAccessReviewSpec).write().must(), object("status", SubjectAccessReviewStatus).write()};
 constexpr Object SelfSubjectAccessReview{"io.k8s.api.authorization.v1.SelfSubjectAccessReview", SelfSubjectAccessReview_f};
+
+constexpr Field SelfSubjectRulesReview_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
+    object("spec", SelfSubjectRulesReviewSpec).write().must(), object("status", SubjectRulesReviewStatus).write()};
+constexpr Object SelfSubjectRulesReview{"io.k8s.api.authorization.v1.SelfSubjectRulesReview", SelfSubjectRulesReview_f};
 
 constexpr Field SubjectAccessReview_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
@@ -209,10 +287,87 @@ constexpr Field EndpointSubset_f[] = {
     objects("ports", EndpointPort).drop()};
 constexpr Object EndpointSubset{"io.k8s.api.core.v1.EndpointSubset", EndpointSubset_f};
 
+constexpr Field PersistentVolumeSpec_f[] = {
+    quantity("capacity", Shape::kMap).drop(), object("gcePersistentDisk", GCEPersistentDiskVolumeSource),
+    object("awsElasticBlockStore", AWSElasticBlockStoreVolumeSource), object("hostPath", HostPathVolumeSource),
+    object("glusterfs", GlusterfsPersistentVolumeSource), object("nfs", NFSVolumeSource), object("rbd", RBDPersistentVolumeSource),
+    object("iscsi", ISCSIPersistentVolumeSource), object("cinder", CinderPersistentVolumeSource),
+    object("cephfs", CephFSPersistentVolumeSource), object("fc", FCVolumeSource), object("flocker", FlockerVolumeSource),
+    object("flexVolume", FlexPersistentVolumeSource), object("azureFile", AzureFilePersistentVolumeSource),
+    object("vsphereVolume", VsphereVirtualDiskVolumeSource), object("quobyte", QuobyteVolumeSource),
+    object("azureDisk", AzureDiskVolumeSource), object("photonPersistentDisk", PhotonPersistentDiskVolumeSource),
+    object("portworxVolume", PortworxVolumeSource), object("scaleIO", ScaleIOPersistentVolumeSource), object("local", LocalVolumeSource),
+    object("storageos", StorageOSPersistentVolumeSource), object("csi", CSIPersistentVolumeSource),
+    str("accessModes", Shape::kArray).drop(), object("claimRef", ObjectReference), str("persistentVolumeReclaimPolicy").drop(),
+    str("storageClassName").drop(), str("mountOptions", Shape::kArray).drop(), str("volumeMode"),
+    object("nodeAffinity", VolumeNodeAffinity), str("volumeAttributesClassName")};
+constexpr Object PersistentVolumeSpec{"io.k8s.api.core.v1.PersistentVolumeSpec", PersistentVolumeSpec_f};
+
+constexpr Field PersistentVolumeStatus_f[] = {
+    str("phase").drop(), str("message").drop(), str("reason").drop(), time("lastPhaseTransitionTime")};
+constexpr Object PersistentVolumeStatus{"io.k8s.api.core.v1.PersistentVolumeStatus", PersistentVolumeStatus_f};
+
+constexpr Field PersistentVolumeClaimSpec_f[] = {
+    str("accessModes", Shape::kArray).drop(), object("selector", LabelSelector), object("resources", VolumeResourceRequirements).write(),
+    str("volumeName").drop(), str("storageClassName"), str("volumeMode"), object("dataSource", TypedLocalObjectReference),
+    object("dataSourceRef", TypedObjectReference), str("volumeAttributesClassName")};
+constexpr Object PersistentVolumeClaimSpec{"io.k8s.api.core.v1.PersistentVolumeClaimSpec", PersistentVolumeClaimSpec_f};
+
+constexpr Field PersistentVolumeClaimStatus_f[] = {
+    str("phase").drop(), str("accessModes", Shape::kArray).drop(), quantity("capacity", Shape::kMap).drop(),
+    objects("conditions", PersistentVolumeClaimCondition).drop().merged("type"), quantity("allocatedResources", Shape::kMap).drop(),
+    str("allocatedResourceStatuses", Shape::kMap).drop(), str("currentVolumeAttributesClassName"),
+    object("modifyVolumeStatus", ModifyVolumeStatus)};
+constexpr Object PersistentVolumeClaimStatus{"io.k8s.api.core.v1.PersistentVolumeClaimStatus", PersistentVolumeClaimStatus_f};
+
+constexpr Field LimitRangeSpec_f[] = {
+    objects("limits", LimitRangeItem).write().must()};
+constexpr Object LimitRangeSpec{"io.k8s.api.core.v1.LimitRangeSpec", LimitRangeSpec_f};
+
+constexpr Field ResourceQuotaSpec_f[] = {
+    quantity("hard", Shape::kMap).drop(), str("scopes", Shape::kArray).drop(), object("scopeSelector", ScopeSelector)};
+constexpr Object ResourceQuotaSpec{"io.k8s.api.core.v1.ResourceQuotaSpec", ResourceQuotaSpec_f};
+
+constexpr Field ResourceQuotaStatus_f[] = {
+    quantity("hard", Shape::kMap).drop(), quantity("used", Shape::kMap).drop()};
+constexpr Object ResourceQuotaStatus{"io.k8s.api.core.v1.ResourceQuotaStatus", ResourceQuotaStatus_f};
+
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
     integer32("leaseTransitions"), str("strategy"), str("preferredHolder")};
 constexpr Object LeaseSpec{"io.k8s.api.coordination.v1.LeaseSpec", LeaseSpec_f};
+
+constexpr Field PolicyRule_f[] = {
+    str("verbs", Shape::kArray).write().must(), str("apiGroups", Shape::kArray).drop(), str("resources", Shape::kArray).drop(),
+    str("resourceNames", Shape::kArray).drop(), str("nonResourceURLs", Shape::kArray).drop()};
+constexpr Object PolicyRule{"io.k8s.api.rbac.v1.PolicyRule", PolicyRule_f};
+
+constexpr Field Subject_f[] = {
+    str("kind").write().must(), str("apiGroup").drop(), str("name").write().must(), str("namespace").drop()};
+constexpr Object Subject{"io.k8s.api.rbac.v1.Subject", Subject_f};
+
+constexpr Field RoleRef_f[] = {
+    str("apiGroup").write().must(), str("kind").write().must(), str("name").write().must()};
+constexpr Object RoleRef{"io.k8s.api.rbac.v1.RoleRef", RoleRef_f};
+
+constexpr Field AggregationRule_f[] = {
+    objects("clusterRoleSelectors", LabelSelector).drop()};
+constexpr Object AggregationRule{"io.k8s.api.rbac.v1.AggregationRule", AggregationRule_f};
+
+constexpr Field CertificateSigningRequestSpec_f[] = {
+    bytes("request").write().must(), str("signerName").write().must(), integer32("expirationSeconds"),
+    str("usages", Shape::kArray).drop(), str("username").drop(), str("uid").drop(), str("groups", Shape::kArray).drop(),
+    any("extra", Shape::kMap).drop()};
+constexpr Object CertificateSigningRequestSpec{"io.k8s.api.certificates.v1.CertificateSigningRequestSpec", CertificateSigningRequestSpec_f};
+
+constexpr Field CertificateSigningRequestStatus_f[] = {
+    objects("conditions", CertificateSigningRequestCondition).drop(), bytes("certificate").drop()};
+constexpr Object CertificateSigningRequestStatus{"io.k8s.api.certificates.v1.CertificateSigningRequestStatus",
+    CertificateSigningRequestStatus_f};
+
+constexpr Field TopologySelectorTerm_f[] = {
+    objects("matchLabelExpressions", TopologySelectorLabelRequirement).drop()};
+constexpr Object TopologySelectorTerm{"io.k8s.api.core.v1.TopologySelectorTerm", TopologySelectorTerm_f};
 
 constexpr Field TokenRequestSpec_f[] = {
     str("audiences", Shape::kArray).write().must(), integer64("expirationSeconds").write(),
@@ -235,18 +390,31 @@ constexpr Field TokenReviewStatus_f[] = {
     boolean("authenticated").drop(), object("user", UserInfo).write(), str("audiences", Shape::kArray).drop(), str("error").drop()};
 constexpr Object TokenReviewStatus{"io.k8s.api.authentication.v1.TokenReviewStatus", TokenReviewStatus_f};
 
-constexpr Field SelfSubjectAccessReviewSpec_f[] = {
-    object("resourceAttributes", ResourceAttributes), object("nonResourceAttributes", NonResourceAttributes)};
-constexpr Object SelfSubjectAccessReviewSpec{"io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", SelfSubjectAccessReviewSpec_f};
-
-constexpr Field SubjectAccessReviewStatus_f[] = {
-    boolean("allowed").write().must(), boolean("denied").drop(), str("reason").drop(), str("evaluationError").drop()};
-constexpr Object SubjectAccessReviewStatus{"io.k8s.api.authorization.v1.SubjectAccessReviewStatus", SubjectAccessReviewStatus_f};
+constexpr Field SelfSubjectReviewStatus_f[] = {
+    object("userInfo", UserInfo).write()};
+constexpr Object SelfSubjectReviewStatus{"io.k8s.api.authentication.v1.SelfSubjectReviewStatus", SelfSubjectReviewStatus_f};
 
 constexpr Field SubjectAccessReviewSpec_f[] = {
     object("resourceAttributes", ResourceAttributes), object("nonResourceAttributes", NonResourceAttributes), str("user").drop(),
     str("groups", Shape::kArray).drop(), any("extra", Shape::kMap).drop(), str("uid").drop()};
 constexpr Object SubjectAccessReviewSpec{"io.k8s.api.authorization.v1.SubjectAccessReviewSpec", SubjectAccessReviewSpec_f};
+
+constexpr Field SubjectAccessReviewStatus_f[] = {
+    boolean("allowed").write().must(), boolean("denied").drop(), str("reason").drop(), str("evaluationError").drop()};
+constexpr Object SubjectAccessReviewStatus{"io.k8s.api.authorization.v1.SubjectAccessReviewStatus", SubjectAccessReviewStatus_f};
+
+constexpr Field SelfSubjectAccessReviewSpec_f[] = {
+    object("resourceAttributes", ResourceAttributes), object("nonResourceAttributes", NonResourceAttributes)};
+constexpr Object SelfSubjectAccessReviewSpec{"io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", SelfSubjectAccessReviewSpec_f};
+
+constexpr Field SelfSubjectRulesReviewSpec_f[] = {
+    str("namespace").drop()};
+constexpr Object SelfSubjectRulesReviewSpec{"io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", SelfSubjectRulesReviewSpec_f};
+
+constexpr Field SubjectRulesReviewStatus_f[] = {
+    objects("resourceRules", ResourceRule).write().must(), objects("nonResourceRules", NonResourceRule).write().must(),
+    boolean("incomplete").write().must(), str("evaluationError").drop()};
+constexpr Object SubjectRulesReviewStatus{"io.k8s.api.authorization.v1.SubjectRulesReviewStatus", SubjectRulesReviewStatus_f};
 
 constexpr Field OwnerReference_f[] = {
     str("apiVersion").write().must(), str("kind").write().must(), str("name").write().must(), str("uid").write().must(),
@@ -450,6 +618,159 @@ constexpr Field EndpointPort_f[] = {
     str("name").drop(), integer32("port").write().must(), str("protocol").drop(), str("appProtocol")};
 constexpr Object EndpointPort{"io.k8s.api.core.v1.EndpointPort", EndpointPort_f};
 
+constexpr Field GCEPersistentDiskVolumeSource_f[] = {
+    str("pdName").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
+constexpr Object GCEPersistentDiskVolumeSource{"io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", GCEPersistentDiskVolumeSource_f};
+
+constexpr Field AWSElasticBlockStoreVolumeSource_f[] = {
+    str("volumeID").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
+constexpr Object AWSElasticBlockStoreVolumeSource{"io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource",
+    AWSElasticBlockStoreVolumeSource_f};
+
+constexpr Field HostPathVolumeSource_f[] = {
+    str("path").write().must(), str("type")};
+constexpr Object HostPathVolumeSource{"io.k8s.api.core.v1.HostPathVolumeSource", HostPathVolumeSource_f};
+
+constexpr Field GlusterfsPersistentVolumeSource_f[] = {
+    str("endpoints").write().must(), str("path").write().must(), boolean("readOnly").drop(), str("endpointsNamespace")};
+constexpr Object GlusterfsPersistentVolumeSource{"io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", GlusterfsPersistentVolumeSource_f};
+
+constexpr Field NFSVolumeSource_f[] = {
+    str("server").write().must(), str("path").write().must(), boolean("readOnly").drop()};
+constexpr Object NFSVolumeSource{"io.k8s.api.core.v1.NFSVolumeSource", NFSVolumeSource_f};
+
+constexpr Field RBDPersistentVolumeSource_f[] = {
+    str("monitors", Shape::kArray).write().must(), str("image").write().must(), str("fsType").drop(), str("pool").drop(),
+    str("user").drop(), str("keyring").drop(), object("secretRef", SecretReference), boolean("readOnly").drop()};
+constexpr Object RBDPersistentVolumeSource{"io.k8s.api.core.v1.RBDPersistentVolumeSource", RBDPersistentVolumeSource_f};
+
+constexpr Field ISCSIPersistentVolumeSource_f[] = {
+    str("targetPortal").write().must(), str("iqn").write().must(), integer32("lun").write().must(), str("iscsiInterface").drop(),
+    str("fsType").drop(), boolean("readOnly").drop(), str("portals", Shape::kArray).drop(), boolean("chapAuthDiscovery").drop(),
+    boolean("chapAuthSession").drop(), object("secretRef", SecretReference), str("initiatorName")};
+constexpr Object ISCSIPersistentVolumeSource{"io.k8s.api.core.v1.ISCSIPersistentVolumeSource", ISCSIPersistentVolumeSource_f};
+
+constexpr Field CinderPersistentVolumeSource_f[] = {
+    str("volumeID").write().must(), str("fsType").drop(), boolean("readOnly").drop(), object("secretRef", SecretReference)};
+constexpr Object CinderPersistentVolumeSource{"io.k8s.api.core.v1.CinderPersistentVolumeSource", CinderPersistentVolumeSource_f};
+
+constexpr Field CephFSPersistentVolumeSource_f[] = {
+    str("monitors", Shape::kArray).write().must(), str("path").drop(), str("user").drop(), str("secretFile").drop(),
+    object("secretRef", SecretReference), boolean("readOnly").drop()};
+constexpr Object CephFSPersistentVolumeSource{"io.k8s.api.core.v1.CephFSPersistentVolumeSource", CephFSPersistentVolumeSource_f};
+
+constexpr Field FCVolumeSource_f[] = {
+    str("targetWWNs", Shape::kArray).drop(), integer32("lun"), str("fsType").drop(), boolean("readOnly").drop(),
+    str("wwids", Shape::kArray).drop()};
+constexpr Object FCVolumeSource{"io.k8s.api.core.v1.FCVolumeSource", FCVolumeSource_f};
+
+constexpr Field FlockerVolumeSource_f[] = {
+    str("datasetName").drop(), str("datasetUUID").drop()};
+constexpr Object FlockerVolumeSource{"io.k8s.api.core.v1.FlockerVolumeSource", FlockerVolumeSource_f};
+
+constexpr Field FlexPersistentVolumeSource_f[] = {
+    str("driver").write().must(), str("fsType").drop(), object("secretRef", SecretReference), boolean("readOnly").drop(),
+    str("options", Shape::kMap).drop()};
+constexpr Object FlexPersistentVolumeSource{"io.k8s.api.core.v1.FlexPersistentVolumeSource", FlexPersistentVolumeSource_f};
+
+constexpr Field AzureFilePersistentVolumeSource_f[] = {
+    str("secretName").write().must(), str("shareName").write().must(), boolean("readOnly").drop(), str("secretNamespace").write()};
+constexpr Object AzureFilePersistentVolumeSource{"io.k8s.api.core.v1.AzureFilePersistentVolumeSource", AzureFilePersistentVolumeSource_f};
+
+constexpr Field VsphereVirtualDiskVolumeSource_f[] = {
+    str("volumePath").write().must(), str("fsType").drop(), str("storagePolicyName").drop(), str("storagePolicyID").drop()};
+constexpr Object VsphereVirtualDiskVolumeSource{"io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", VsphereVirtualDiskVolumeSource_f};
+
+constexpr Field QuobyteVolumeSource_f[] = {
+    str("registry").write().must(), str("volume").write().must(), boolean("readOnly").drop(), str("user").drop(), str("group").drop(),
+    str("tenant").drop()};
+constexpr Object QuobyteVolumeSource{"io.k8s.api.core.v1.QuobyteVolumeSource", QuobyteVolumeSource_f};
+
+constexpr Field AzureDiskVolumeSource_f[] = {
+    str("diskName").write().must(), str("diskURI").write().must(), str("cachingMode"), str("fsType"), boolean("readOnly"), str("kind")};
+constexpr Object AzureDiskVolumeSource{"io.k8s.api.core.v1.AzureDiskVolumeSource", AzureDiskVolumeSource_f};
+
+constexpr Field PhotonPersistentDiskVolumeSource_f[] = {
+    str("pdID").write().must(), str("fsType").drop()};
+constexpr Object PhotonPersistentDiskVolumeSource{"io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource",
+    PhotonPersistentDiskVolumeSource_f};
+
+constexpr Field PortworxVolumeSource_f[] = {
+    str("volumeID").write().must(), str("fsType").drop(), boolean("readOnly").drop()};
+constexpr Object PortworxVolumeSource{"io.k8s.api.core.v1.PortworxVolumeSource", PortworxVolumeSource_f};
+
+constexpr Field ScaleIOPersistentVolumeSource_f[] = {
+    str("gateway").write().must(), str("system").write().must(), object("secretRef", SecretReference).write().must(),
+    boolean("sslEnabled").drop(), str("protectionDomain").drop(), str("storagePool").drop(), str("storageMode").drop(),
+    str("volumeName").drop(), str("fsType").drop(), boolean("readOnly").drop()};
+constexpr Object ScaleIOPersistentVolumeSource{"io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", ScaleIOPersistentVolumeSource_f};
+
+constexpr Field LocalVolumeSource_f[] = {
+    str("path").write().must(), str("fsType")};
+constexpr Object LocalVolumeSource{"io.k8s.api.core.v1.LocalVolumeSource", LocalVolumeSource_f};
+
+constexpr Field StorageOSPersistentVolumeSource_f[] = {
+    str("volumeName").drop(), str("volumeNamespace").drop(), str("fsType").drop(), boolean("readOnly").drop(),
+    object("secretRef", ObjectReference)};
+constexpr Object StorageOSPersistentVolumeSource{"io.k8s.api.core.v1.StorageOSPersistentVolumeSource", StorageOSPersistentVolumeSource_f};
+
+constexpr Field CSIPersistentVolumeSource_f[] = {
+    str("driver").write().must(), str("volumeHandle").write().must(), boolean("readOnly").drop(), str("fsType").drop(),
+    str("volumeAttributes", Shape::kMap).drop(), object("controllerPublishSecretRef", SecretReference),
+    object("nodeStageSecretRef", SecretReference), object("nodePublishSecretRef", SecretReference),
+    object("controllerExpandSecretRef", SecretReference), object("nodeExpandSecretRef", SecretReference)};
+constexpr Object CSIPersistentVolumeSource{"io.k8s.api.core.v1.CSIPersistentVolumeSource", CSIPersistentVolumeSource_f};
+
+constexpr Field VolumeNodeAffinity_f[] = {
+    object("required", NodeSelector)};
+constexpr Object VolumeNodeAffinity{"io.k8s.api.core.v1.VolumeNodeAffinity", VolumeNodeAffinity_f};
+
+constexpr Field LabelSelector_f[] = {
+    str("matchLabels", Shape::kMap).drop(), objects("matchExpressions", LabelSelectorRequirement).drop()};
+constexpr Object LabelSelector{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", LabelSelector_f};
+
+constexpr Field VolumeResourceRequirements_f[] = {
+    quantity("limits", Shape::kMap).drop(), quantity("requests", Shape::kMap).drop()};
+constexpr Object VolumeResourceRequirements{"io.k8s.api.core.v1.VolumeResourceRequirements", VolumeResourceRequirements_f};
+
+constexpr Field TypedLocalObjectReference_f[] = {
+    str("apiGroup").write(), str("kind").write().must(), str("name").write().must()};
+constexpr Object TypedLocalObjectReference{"io.k8s.api.core.v1.TypedLocalObjectReference", TypedLocalObjectReference_f};
+
+constexpr Field TypedObjectReference_f[] = {
+    str("apiGroup").write(), str("kind").write().must(), str("name").write().must(), str("namespace")};
+constexpr Object TypedObjectReference{"io.k8s.api.core.v1.TypedObjectReference", TypedObjectReference_f};
+
+constexpr Field PersistentVolumeClaimCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastProbeTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
+constexpr Object PersistentVolumeClaimCondition{"io.k8s.api.core.v1.PersistentVolumeClaimCondition", PersistentVolumeClaimCondition_f};
+
+constexpr Field ModifyVolumeStatus_f[] = {
+    str("targetVolumeAttributesClassName").drop(), str("status").write().must()};
+constexpr Object ModifyVolumeStatus{"io.k8s.api.core.v1.ModifyVolumeStatus", ModifyVolumeStatus_f};
+
+constexpr Field LimitRangeItem_f[] = {
+    str("type").write().must(), quantity("max", Shape::kMap).drop(), quantity("min", Shape::kMap).drop(),
+    quantity("default", Shape::kMap).drop(), quantity("defaultRequest", Shape::kMap).drop(),
+    quantity("maxLimitRequestRatio", Shape::kMap).drop()};
+constexpr Object LimitRangeItem{"io.k8s.api.core.v1.LimitRangeItem", LimitRangeItem_f};
+
+constexpr Field ScopeSelector_f[] = {
+    objects("matchExpressions", ScopedResourceSelectorRequirement).drop()};
+constexpr Object ScopeSelector{"io.k8s.api.core.v1.ScopeSelector", ScopeSelector_f};
+
+constexpr Field CertificateSigningRequestCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
+    time("lastUpdateTime").write(), time("lastTransitionTime").write()};
+constexpr Object CertificateSigningRequestCondition{"io.k8s.api.certificates.v1.CertificateSigningRequestCondition",
+    CertificateSigningRequestCondition_f};
+
+constexpr Field TopologySelectorLabelRequirement_f[] = {
+    str("key").write().must(), str("values", Shape::kArray).write().must()};
+constexpr Object TopologySelectorLabelRequirement{"io.k8s.api.core.v1.TopologySelectorLabelRequirement",
+    TopologySelectorLabelRequirement_f};
+
 constexpr Field BoundObjectReference_f[] = {
     str("kind").drop(), str("apiVersion").drop(), str("name").drop(), str("uid").drop()};
 constexpr Object BoundObjectReference{"io.k8s.api.authentication.v1.BoundObjectReference", BoundObjectReference_f};
@@ -468,6 +789,15 @@ constexpr Field NonResourceAttributes_f[] = {
     str("path").drop(), str("verb").drop()};
 constexpr Object NonResourceAttributes{"io.k8s.api.authorization.v1.NonResourceAttributes", NonResourceAttributes_f};
 
+constexpr Field ResourceRule_f[] = {
+    str("verbs", Shape::kArray).write().must(), str("apiGroups", Shape::kArray).drop(), str("resources", Shape::kArray).drop(),
+    str("resourceNames", Shape::kArray).drop()};
+constexpr Object ResourceRule{"io.k8s.api.authorization.v1.ResourceRule", ResourceRule_f};
+
+constexpr Field NonResourceRule_f[] = {
+    str("verbs", Shape::kArray).write().must(), str("nonResourceURLs", Shape::kArray).drop()};
+constexpr Object NonResourceRule{"io.k8s.api.authorization.v1.NonResourceRule", NonResourceRule_f};
+
 constexpr Field ConfigMapNodeConfigSource_f[] = {
     str("namespace").write().must(), str("name").write().must(), str("uid").drop(), str("resourceVersion").drop(),
     str("kubeletConfigKey").write().must()};
@@ -481,22 +811,9 @@ constexpr Field NodeRuntimeHandlerFeatures_f[] = {
     boolean("recursiveReadOnlyMounts"), boolean("userNamespaces")};
 constexpr Object NodeRuntimeHandlerFeatures{"io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", NodeRuntimeHandlerFeatures_f};
 
-constexpr Field HostPathVolumeSource_f[] = {
-    str("path").write().must(), str("type")};
-constexpr Object HostPathVolumeSource{"io.k8s.api.core.v1.HostPathVolumeSource", HostPathVolumeSource_f};
-
 constexpr Field EmptyDirVolumeSource_f[] = {
     str("medium").drop(), quantity("sizeLimit")};
 constexpr Object EmptyDirVolumeSource{"io.k8s.api.core.v1.EmptyDirVolumeSource", EmptyDirVolumeSource_f};
-
-constexpr Field GCEPersistentDiskVolumeSource_f[] = {
-    str("pdName").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
-constexpr Object GCEPersistentDiskVolumeSource{"io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", GCEPersistentDiskVolumeSource_f};
-
-constexpr Field AWSElasticBlockStoreVolumeSource_f[] = {
-    str("volumeID").write().must(), str("fsType").drop(), integer32("partition").drop(), boolean("readOnly").drop()};
-constexpr Object AWSElasticBlockStoreVolumeSource{"io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource",
-    AWSElasticBlockStoreVolumeSource_f};
 
 constexpr Field GitRepoVolumeSource_f[] = {
     str("repository").write().must(), str("revision").drop(), str("directory").drop()};
@@ -505,10 +822,6 @@ constexpr Object GitRepoVolumeSource{"io.k8s.api.core.v1.GitRepoVolumeSource", G
 constexpr Field SecretVolumeSource_f[] = {
     str("secretName").drop(), objects("items", KeyToPath).drop(), integer32("defaultMode"), boolean("optional")};
 constexpr Object SecretVolumeSource{"io.k8s.api.core.v1.SecretVolumeSource", SecretVolumeSource_f};
-
-constexpr Field NFSVolumeSource_f[] = {
-    str("server").write().must(), str("path").write().must(), boolean("readOnly").drop()};
-constexpr Object NFSVolumeSource{"io.k8s.api.core.v1.NFSVolumeSource", NFSVolumeSource_f};
 
 constexpr Field ISCSIVolumeSource_f[] = {
     str("targetPortal").write().must(), str("iqn").write().must(), integer32("lun").write().must(), str("iscsiInterface").drop(),
@@ -544,18 +857,9 @@ constexpr Field CephFSVolumeSource_f[] = {
     object("secretRef", LocalObjectReference), boolean("readOnly").drop()};
 constexpr Object CephFSVolumeSource{"io.k8s.api.core.v1.CephFSVolumeSource", CephFSVolumeSource_f};
 
-constexpr Field FlockerVolumeSource_f[] = {
-    str("datasetName").drop(), str("datasetUUID").drop()};
-constexpr Object FlockerVolumeSource{"io.k8s.api.core.v1.FlockerVolumeSource", FlockerVolumeSource_f};
-
 constexpr Field DownwardAPIVolumeSource_f[] = {
     objects("items", DownwardAPIVolumeFile).drop(), integer32("defaultMode")};
 constexpr Object DownwardAPIVolumeSource{"io.k8s.api.core.v1.DownwardAPIVolumeSource", DownwardAPIVolumeSource_f};
-
-constexpr Field FCVolumeSource_f[] = {
-    str("targetWWNs", Shape::kArray).drop(), integer32("lun"), str("fsType").drop(), boolean("readOnly").drop(),
-    str("wwids", Shape::kArray).drop()};
-constexpr Object FCVolumeSource{"io.k8s.api.core.v1.FCVolumeSource", FCVolumeSource_f};
 
 constexpr Field AzureFileVolumeSource_f[] = {
     str("secretName").write().must(), str("shareName").write().must(), boolean("readOnly").drop()};
@@ -565,31 +869,9 @@ constexpr Field ConfigMapVolumeSource_f[] = {
     str("name").drop(), objects("items", KeyToPath).drop(), integer32("defaultMode"), boolean("optional")};
 constexpr Object ConfigMapVolumeSource{"io.k8s.api.core.v1.ConfigMapVolumeSource", ConfigMapVolumeSource_f};
 
-constexpr Field VsphereVirtualDiskVolumeSource_f[] = {
-    str("volumePath").write().must(), str("fsType").drop(), str("storagePolicyName").drop(), str("storagePolicyID").drop()};
-constexpr Object VsphereVirtualDiskVolumeSource{"io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", VsphereVirtualDiskVolumeSource_f};
-
-constexpr Field QuobyteVolumeSource_f[] = {
-    str("registry").write().must(), str("volume").write().must(), boolean("readOnly").drop(), str("user").drop(), str("group").drop(),
-    str("tenant").drop()};
-constexpr Object QuobyteVolumeSource{"io.k8s.api.core.v1.QuobyteVolumeSource", QuobyteVolumeSource_f};
-
-constexpr Field AzureDiskVolumeSource_f[] = {
-    str("diskName").write().must(), str("diskURI").write().must(), str("cachingMode"), str("fsType"), boolean("readOnly"), str("kind")};
-constexpr Object AzureDiskVolumeSource{"io.k8s.api.core.v1.AzureDiskVolumeSource", AzureDiskVolumeSource_f};
-
-constexpr Field PhotonPersistentDiskVolumeSource_f[] = {
-    str("pdID").write().must(), str("fsType").drop()};
-constexpr Object PhotonPersistentDiskVolumeSource{"io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource",
-    PhotonPersistentDiskVolumeSource_f};
-
 constexpr Field ProjectedVolumeSource_f[] = {
     objects("sources", VolumeProjection).write(), integer32("defaultMode")};
 constexpr Object ProjectedVolumeSource{"io.k8s.api.core.v1.ProjectedVolumeSource", ProjectedVolumeSource_f};
-
-constexpr Field PortworxVolumeSource_f[] = {
-    str("volumeID").write().must(), str("fsType").drop(), boolean("readOnly").drop()};
-constexpr Object PortworxVolumeSource{"io.k8s.api.core.v1.PortworxVolumeSource", PortworxVolumeSource_f};
 
 constexpr Field ScaleIOVolumeSource_f[] = {
     str("gateway").write().must(), str("system").write().must(), object("secretRef", LocalObjectReference).write().must(),
@@ -697,10 +979,6 @@ constexpr Field PodDNSConfigOption_f[] = {
     str("name").drop(), str("value")};
 constexpr Object PodDNSConfigOption{"io.k8s.api.core.v1.PodDNSConfigOption", PodDNSConfigOption_f};
 
-constexpr Field LabelSelector_f[] = {
-    str("matchLabels", Shape::kMap).drop(), objects("matchExpressions", LabelSelectorRequirement).drop()};
-constexpr Object LabelSelector{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", LabelSelector_f};
-
 constexpr Field ResourceClaim_f[] = {
     str("name").write().must(), str("request").drop()};
 constexpr Object ResourceClaim{"io.k8s.api.core.v1.ResourceClaim", ResourceClaim_f};
@@ -728,6 +1006,23 @@ constexpr Object ClientIPConfig{"io.k8s.api.core.v1.ClientIPConfig", ClientIPCon
 constexpr Field LoadBalancerIngress_f[] = {
     str("ip").drop(), str("hostname").drop(), str("ipMode"), objects("ports", PortStatus).drop()};
 constexpr Object LoadBalancerIngress{"io.k8s.api.core.v1.LoadBalancerIngress", LoadBalancerIngress_f};
+
+constexpr Field SecretReference_f[] = {
+    str("name").drop(), str("namespace").drop()};
+constexpr Object SecretReference{"io.k8s.api.core.v1.SecretReference", SecretReference_f};
+
+constexpr Field NodeSelector_f[] = {
+    objects("nodeSelectorTerms", NodeSelectorTerm).write().must()};
+constexpr Object NodeSelector{"io.k8s.api.core.v1.NodeSelector", NodeSelector_f};
+
+constexpr Field LabelSelectorRequirement_f[] = {
+    str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
+constexpr Object LabelSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", LabelSelectorRequirement_f};
+
+constexpr Field ScopedResourceSelectorRequirement_f[] = {
+    str("scopeName").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
+constexpr Object ScopedResourceSelectorRequirement{"io.k8s.api.core.v1.ScopedResourceSelectorRequirement",
+    ScopedResourceSelectorRequirement_f};
 
 constexpr Field FieldSelectorAttributes_f[] = {
     str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
@@ -793,10 +1088,6 @@ constexpr Field Capabilities_f[] = {
     str("add", Shape::kArray).drop(), str("drop", Shape::kArray).drop()};
 constexpr Object Capabilities{"io.k8s.api.core.v1.Capabilities", Capabilities_f};
 
-constexpr Field NodeSelector_f[] = {
-    objects("nodeSelectorTerms", NodeSelectorTerm).write().must()};
-constexpr Object NodeSelector{"io.k8s.api.core.v1.NodeSelector", NodeSelector_f};
-
 constexpr Field PreferredSchedulingTerm_f[] = {
     integer32("weight").write().must(), object("preference", NodeSelectorTerm).write().must()};
 constexpr Object PreferredSchedulingTerm{"io.k8s.api.core.v1.PreferredSchedulingTerm", PreferredSchedulingTerm_f};
@@ -810,10 +1101,6 @@ constexpr Object PodAffinityTerm{"io.k8s.api.core.v1.PodAffinityTerm", PodAffini
 constexpr Field WeightedPodAffinityTerm_f[] = {
     integer32("weight").write().must(), object("podAffinityTerm", PodAffinityTerm).write().must()};
 constexpr Object WeightedPodAffinityTerm{"io.k8s.api.core.v1.WeightedPodAffinityTerm", WeightedPodAffinityTerm_f};
-
-constexpr Field LabelSelectorRequirement_f[] = {
-    str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
-constexpr Object LabelSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", LabelSelectorRequirement_f};
 
 constexpr Field ContainerStateWaiting_f[] = {
     str("reason").drop(), str("message").drop()};
@@ -839,6 +1126,10 @@ constexpr Object ResourceHealth{"io.k8s.api.core.v1.ResourceHealth", ResourceHea
 constexpr Field PortStatus_f[] = {
     integer32("port").write().must(), str("protocol").write().must(), str("error")};
 constexpr Object PortStatus{"io.k8s.api.core.v1.PortStatus", PortStatus_f};
+
+constexpr Field NodeSelectorTerm_f[] = {
+    objects("matchExpressions", NodeSelectorRequirement).drop(), objects("matchFields", NodeSelectorRequirement).drop()};
+constexpr Object NodeSelectorTerm{"io.k8s.api.core.v1.NodeSelectorTerm", NodeSelectorTerm_f};
 
 constexpr Field FieldSelectorRequirement_f[] = {
     str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
@@ -872,12 +1163,6 @@ constexpr Field ClusterTrustBundleProjection_f[] = {
     str("name"), str("signerName"), object("labelSelector", LabelSelector), boolean("optional"), str("path").write().must()};
 constexpr Object ClusterTrustBundleProjection{"io.k8s.api.core.v1.ClusterTrustBundleProjection", ClusterTrustBundleProjection_f};
 
-constexpr Field PersistentVolumeClaimSpec_f[] = {
-    str("accessModes", Shape::kArray).drop(), object("selector", LabelSelector), object("resources", VolumeResourceRequirements).write(),
-    str("volumeName").drop(), str("storageClassName"), str("volumeMode"), object("dataSource", TypedLocalObjectReference),
-    object("dataSourceRef", TypedObjectReference), str("volumeAttributesClassName")};
-constexpr Object PersistentVolumeClaimSpec{"io.k8s.api.core.v1.PersistentVolumeClaimSpec", PersistentVolumeClaimSpec_f};
-
 constexpr Field ConfigMapKeySelector_f[] = {
     str("name").drop(), str("key").write().must(), boolean("optional")};
 constexpr Object ConfigMapKeySelector{"io.k8s.api.core.v1.ConfigMapKeySelector", ConfigMapKeySelector_f};
@@ -894,22 +1179,6 @@ constexpr Field SleepAction_f[] = {
     integer64("seconds").write().must()};
 constexpr Object SleepAction{"io.k8s.api.core.v1.SleepAction", SleepAction_f};
 
-constexpr Field NodeSelectorTerm_f[] = {
-    objects("matchExpressions", NodeSelectorRequirement).drop(), objects("matchFields", NodeSelectorRequirement).drop()};
-constexpr Object NodeSelectorTerm{"io.k8s.api.core.v1.NodeSelectorTerm", NodeSelectorTerm_f};
-
-constexpr Field VolumeResourceRequirements_f[] = {
-    quantity("limits", Shape::kMap).drop(), quantity("requests", Shape::kMap).drop()};
-constexpr Object VolumeResourceRequirements{"io.k8s.api.core.v1.VolumeResourceRequirements", VolumeResourceRequirements_f};
-
-constexpr Field TypedLocalObjectReference_f[] = {
-    str("apiGroup").write(), str("kind").write().must(), str("name").write().must()};
-constexpr Object TypedLocalObjectReference{"io.k8s.api.core.v1.TypedLocalObjectReference", TypedLocalObjectReference_f};
-
-constexpr Field TypedObjectReference_f[] = {
-    str("apiGroup").write(), str("kind").write().must(), str("name").write().must(), str("namespace")};
-constexpr Object TypedObjectReference{"io.k8s.api.core.v1.TypedObjectReference", TypedObjectReference_f};
-
 constexpr Field NodeSelectorRequirement_f[] = {
     str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
 constexpr Object NodeSelectorRequirement{"io.k8s.api.core.v1.NodeSelectorRequirement", NodeSelectorRequirement_f};
@@ -922,6 +1191,13 @@ constexpr std::string_view Event_short[] = {"ev"};
 constexpr std::string_view ServiceAccount_short[] = {"sa"};
 constexpr std::string_view Service_short[] = {"svc"};
 constexpr std::string_view Endpoints_short[] = {"ep"};
+constexpr std::string_view PersistentVolume_short[] = {"pv"};
+constexpr std::string_view PersistentVolumeClaim_short[] = {"pvc"};
+constexpr std::string_view LimitRange_short[] = {"limits"};
+constexpr std::string_view ResourceQuota_short[] = {"quota"};
+constexpr std::string_view CertificateSigningRequest_short[] = {"csr"};
+constexpr std::string_view PriorityClass_short[] = {"pc"};
+constexpr std::string_view StorageClass_short[] = {"sc"};
 
 constexpr Kind kBuiltin[] = {
     {"", "v1", "Namespace", "namespaces", "namespace", Namespace_short, false, true, false, &Namespace},
@@ -933,7 +1209,18 @@ constexpr Kind kBuiltin[] = {
     {"", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ServiceAccount_short, true, false, false, &ServiceAccount},
     {"", "v1", "Service", "services", "service", Service_short, true, true, false, &Service},
     {"", "v1", "Endpoints", "endpoints", "endpoints", Endpoints_short, true, false, false, &Endpoints},
+    {"", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", PersistentVolume_short, false, true, false, &PersistentVolume},
+    {"", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", PersistentVolumeClaim_short, true, true, false, &PersistentVolumeClaim},
+    {"", "v1", "LimitRange", "limitranges", "limitrange", LimitRange_short, true, false, false, &LimitRange},
+    {"", "v1", "ResourceQuota", "resourcequotas", "resourcequota", ResourceQuota_short, true, true, false, &ResourceQuota},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
+    {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
+    {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},
+    {"rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "clusterrole", {}, false, false, false, &ClusterRole},
+    {"rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding", {}, false, false, false, &ClusterRoleBinding},
+    {"certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "certificatesigningrequest", CertificateSigningRequest_short, false, true, false, &CertificateSigningRequest},
+    {"scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass", PriorityClass_short, false, false, false, &PriorityClass},
+    {"storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", StorageClass_short, false, false, false, &StorageClass},
 };
 
 constexpr Kind kUnstored[] = {
@@ -941,7 +1228,10 @@ constexpr Kind kUnstored[] = {
     {"authentication.k8s.io", "v1", "TokenRequest", "serviceaccounts/token", "tokenrequest", {}, true, false, false, &TokenRequest},
     {"", "v1", "DeleteOptions", "deleteoptions", "deleteoptions", {}, false, false, false, &DeleteOptions},
     {"authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", {}, false, false, false, &TokenReview},
+    {"authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview", {}, false, false, false, &SelfSubjectReview},
+    {"authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview", {}, true, false, false, &LocalSubjectAccessReview},
     {"authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", {}, false, false, false, &SelfSubjectAccessReview},
+    {"authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", {}, false, false, false, &SelfSubjectRulesReview},
     {"authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", {}, false, false, false, &SubjectAccessReview},
 };
 

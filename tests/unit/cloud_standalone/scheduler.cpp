@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "cloud/standalone/authorizer.h"
+#include "cloud/standalone/default_roles.h"
 #include "cloud/standalone/binder.h"
 
 using namespace kubeedge;
@@ -91,19 +92,22 @@ TEST_CASE("scheduler: a full node takes no more pods until one ends") {
 }
 
 TEST_CASE("authorizer: masters all, a node its own, service accounts nothing") {
-  const Pods storage;
+  Pods storage;
+  const cloud::Authorizer authorizer(storage);
   const kube::UserInfo admin{"kubernetes-admin", {"system:masters"}}, edge{"system:node:edge1", {"system:nodes"}}, other{"system:node:edge2", {"system:nodes"}};
   const kube::UserInfo account{"system:serviceaccount:default:robot", {"system:serviceaccounts"}}, liar{"system:node:edge1", {"people"}};
   std::string why;
   const auto may = [&](const kube::UserInfo& user, const char* verb, const char* resource, const char* sub, const char* ns, const char* name) {
-    return cloud::authorize(storage, user, verb, resource, sub, ns, name, why);
+    const kube::Verdict verdict = authorizer.authorize(user, {verb, "", "v1", resource, sub, ns, name, ""});
+    why = verdict.reason;
+    return verdict.allowed;
   };
-  CHECK(may(admin, "delete", "core/secrets", "", "kubeedge", "casecret"));
-  CHECK_FALSE(may(edge, "get", "core/secrets", "", "kubeedge", "casecret"));
+  CHECK(may(admin, "delete", "secrets", "", "kubeedge", "casecret"));
+  CHECK_FALSE(may(edge, "get", "secrets", "", "kubeedge", "casecret"));
   CHECK(why.find("edge1") != std::string::npos);
-  CHECK(may(edge, "get", "core/secrets", "", "default", "pass"));
-  CHECK_FALSE(may(other, "get", "core/secrets", "", "default", "pass"));
-  CHECK_FALSE(may(edge, "list", "core/secrets", "", "default", ""));
+  CHECK(may(edge, "get", "secrets", "", "default", "pass"));
+  CHECK_FALSE(may(other, "get", "secrets", "", "default", "pass"));
+  CHECK_FALSE(may(edge, "list", "secrets", "", "default", ""));
   CHECK(may(edge, "get", "configmaps", "", "default", "conf"));
   CHECK_FALSE(may(edge, "get", "configmaps", "", "default", "pass"));
   CHECK(may(edge, "patch", "nodes", "status", "", "edge1"));
@@ -115,4 +119,26 @@ TEST_CASE("authorizer: masters all, a node its own, service accounts nothing") {
   CHECK_FALSE(may(edge, "create", "serviceaccounts", "token", "default", "default"));
   CHECK_FALSE(may(account, "get", "pods", "", "default", "web"));
   CHECK_FALSE(may(liar, "get", "nodes", "", "", "edge1"));
+}
+
+TEST_CASE("audit: one line, what a client made up quoted and cut") {
+  const std::string line = cloud::refusal_line({"eve\nINFO all is fine", {}}, {"get", "", "v1", "secrets", "", "shop", std::string(5000, 'x'), ""}, "");
+  CHECK(line.find('\n') == std::string::npos);
+  CHECK(line.starts_with(R"(refused user="eve\nINFO all is fine" verb="get" resource="secrets" namespace="shop" name="xxx)"));
+  CHECK(line.size() < 1000);
+}
+
+TEST_CASE("default roles: aggregates, and what a stored one lacks") {
+  const auto roles = cloud::default_cluster_roles();
+  const auto named = [&](const char* name) { return *std::find_if(roles.begin(), roles.end(), [&](const json& r) { return r["metadata"]["name"] == name; }); };
+  CHECK(named("cluster-admin")["rules"].size() == 2);
+  CHECK(named("edit")["aggregationRule"]["clusterRoleSelectors"][0]["matchLabels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true");
+  CHECK(named("view")["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true");
+  json stored = named("system:basic-user");
+  CHECK_FALSE(cloud::completed(stored, named("system:basic-user"), "rules"));
+  stored["rules"].erase(0);
+  stored["rules"].push_back({{"verbs", {"get"}}});
+  CHECK(cloud::completed(stored, named("system:basic-user"), "rules")->size() == 3);
+  stored["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = "false";
+  CHECK_FALSE(cloud::completed(stored, named("system:basic-user"), "rules"));
 }

@@ -50,6 +50,9 @@ struct Harness {
   int serial = 0;
   bool allow = true;
   std::string asked;   // what the authorizer was asked last
+  std::optional<kubeedge::kube::rest::Failure> admits;   // what the last word on a write is
+  std::vector<std::string> audit;
+  std::optional<kubeedge::kube::UserInfo> as;            // who the next request wants to be
   std::unique_ptr<kubeedge::kube::ApiServer> server;
 
   enum class Content { kNamespaces, kNothing };
@@ -63,11 +66,15 @@ struct Harness {
   }
   void start(kubeedge::kube::ApiServerOptions options = {}) {
     kubeedge::kube::ApiServerHooks hooks;
-    hooks.authorize = [this](const kubeedge::kube::UserInfo&, const std::string& verb, const std::string& resource, const std::string& subresource,
-                             const std::string& ns, const std::string& name, std::string& why) {
-      asked = verb + " " + resource + "/" + subresource + " " + ns + "/" + name;
-      why = "the test says so";
-      return allow;
+    hooks.authorize = [this](const kubeedge::kube::UserInfo&, const kubeedge::kube::Attributes& wanted) {
+      asked = wanted.verb + " " + wanted.resource + "/" + wanted.subresource + " " + wanted.ns + "/" + wanted.name + wanted.path;
+      // Everybody may ask for himself.
+      return kubeedge::kube::Verdict{allow || wanted.resource.starts_with("self"), "the test says so"};
+    };
+    hooks.rules_of = [](const kubeedge::kube::UserInfo& user, const std::string& ns) { return json{{"incomplete", false}, {"evaluationError", user.name + " in " + ns}}; };
+    hooks.admit = [this](const kubeedge::kube::UserInfo&, const kubeedge::kube::Attributes&, const json&, const json&) { return admits; };
+    hooks.audit = [this](const kubeedge::kube::UserInfo& user, const kubeedge::kube::Attributes& wanted, const std::string& reason) {
+      audit.push_back(user.name + " " + wanted.verb + " " + wanted.resource + wanted.path + " " + wanted.name + ": " + reason);
     };
     hooks.issue_token = [](const std::string& ns, const std::string& account, const kubeedge::Bytes&, const kubeedge::Bytes&) -> kubeedge::Result<kubeedge::Bytes> {
       return kubeedge::Bytes(R"({"kind":"TokenRequest","status":{"token":")" + ns + "." + account + R"("}})");
@@ -91,6 +98,7 @@ struct Harness {
     request.content_type = std::move(content_type);
     request.body = kubeedge::Bytes(std::move(body));
     request.user = {"tester", {"system:masters"}};
+    request.as = as;
     auto answer = std::make_shared<Answer>();
     server->handle(std::move(request), answer);
     return answer;

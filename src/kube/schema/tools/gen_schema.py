@@ -17,9 +17,13 @@ PACKAGES = {
     "coordination": ("api", "coordination/v1", "io.k8s.api.coordination.v1."),
     "authentication": ("api", "authentication/v1", "io.k8s.api.authentication.v1."),
     "authorization": ("api", "authorization/v1", "io.k8s.api.authorization.v1."),
+    "rbac": ("api", "rbac/v1", "io.k8s.api.rbac.v1."),
+    "certificates": ("api", "certificates/v1", "io.k8s.api.certificates.v1."),
+    "scheduling": ("api", "scheduling/v1", "io.k8s.api.scheduling.v1."),
+    "storage": ("api", "storage/v1", "io.k8s.api.storage.v1."),
     "metav1": ("apimachinery", "pkg/apis/meta/v1", "io.k8s.apimachinery.pkg.apis.meta.v1."),
 }
-IMPORTS = {"v1": "core", "metav1": "metav1", "corev1": "core"}
+IMPORTS = {"v1": "core", "apiv1": "core", "metav1": "metav1", "corev1": "core"}
 # (package, kind, group, plural, short names, namespaced, has a status subresource)
 KINDS = [
     ("core", "Namespace", "", "namespaces", ["ns"], False, True),
@@ -31,7 +35,18 @@ KINDS = [
     ("core", "ServiceAccount", "", "serviceaccounts", ["sa"], True, False),
     ("core", "Service", "", "services", ["svc"], True, True),
     ("core", "Endpoints", "", "endpoints", ["ep"], True, False),
+    ("core", "PersistentVolume", "", "persistentvolumes", ["pv"], False, True),
+    ("core", "PersistentVolumeClaim", "", "persistentvolumeclaims", ["pvc"], True, True),
+    ("core", "LimitRange", "", "limitranges", ["limits"], True, False),
+    ("core", "ResourceQuota", "", "resourcequotas", ["quota"], True, True),
     ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, False),
+    ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, False),
+    ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, False),
+    ("rbac", "ClusterRole", "rbac.authorization.k8s.io", "clusterroles", [], False, False),
+    ("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io", "clusterrolebindings", [], False, False),
+    ("certificates", "CertificateSigningRequest", "certificates.k8s.io", "certificatesigningrequests", ["csr"], False, True),
+    ("scheduling", "PriorityClass", "scheduling.k8s.io", "priorityclasses", ["pc"], False, False),
+    ("storage", "StorageClass", "storage.k8s.io", "storageclasses", ["sc"], False, False),
 ]
 # Bodies that are sent to a subresource or beside a request, never stored.
 OTHERS = [
@@ -39,7 +54,10 @@ OTHERS = [
     ("authentication", "TokenRequest", "authentication.k8s.io", "serviceaccounts/token", True),
     ("metav1", "DeleteOptions", "", "deleteoptions", False),
     ("authentication", "TokenReview", "authentication.k8s.io", "tokenreviews", False),
+    ("authentication", "SelfSubjectReview", "authentication.k8s.io", "selfsubjectreviews", False),
+    ("authorization", "LocalSubjectAccessReview", "authorization.k8s.io", "localsubjectaccessreviews", True),
     ("authorization", "SelfSubjectAccessReview", "authorization.k8s.io", "selfsubjectaccessreviews", False),
+    ("authorization", "SelfSubjectRulesReview", "authorization.k8s.io", "selfsubjectrulesreviews", False),
     ("authorization", "SubjectAccessReview", "authorization.k8s.io", "subjectaccessreviews", False),
 ]
 BASIC = {"string": "kString", "bool": "kBoolean", "float32": "kNumber", "float64": "kNumber", "int": "kInteger", "int32": "kInteger",
