@@ -49,7 +49,7 @@ started=$SECONDS
 step "start mosquitto, containerd, cloudcore and edgecore"
 lab_start "$(mktemp -d /tmp/quickstart.XXXXXX)"
 chmod 755 "$lab"
-api=$(lab_free_port); hub=$(lab_free_port); join=$(lab_free_port); mqtt=$(lab_free_port)
+api=$(lab_free_port); hub=$(lab_free_port); join=$(lab_free_port); stream=$(lab_free_port); mqtt=$(lab_free_port)
 log=$lab/mosquitto.log
 if [ "${BREAK:-}" = mosquitto ]; then say "(mosquitto is broken on purpose)"; else lab_mosquitto "$mqtt" || fail "mosquitto"; fi
 log=$lab/containerd.log
@@ -57,7 +57,7 @@ if [ "${BREAK:-}" = containerd ]; then say "(containerd is broken on purpose)"; 
 
 backend_up() { export KUBECONFIG=$lab/cloud/admin.kubeconfig; }  # backend: what the cloud stands on
 cloud_up() {                                                     # backend
-  lab_run cloudcore "$build/daemons/cloudcore/cloudcore" --standalone --data-dir "$lab/cloud" --api-port "$api" --hub-port "$hub" --join-port "$join" &&
+  lab_run cloudcore "$build/daemons/cloudcore/cloudcore" --standalone --data-dir "$lab/cloud" --api-port "$api" --hub-port "$hub" --join-port "$join" --stream-port "$stream" &&
     lab_wait 20 "the API answers" kubectl get --raw /readyz
 }
 cloud_token() { cat "$lab/cloud/join.token"; }                   # backend
@@ -67,7 +67,7 @@ last_steps() { :; }                                              # backend
 edge_up() {
   local binary=$build/daemons/edgecore/edgecore
   [ "${BREAK:-}" = edgecore ] && binary=/bin/false
-  lab_run edgecore "$binary" --cloud 127.0.0.1 --hub-port "$hub" --join-port "$join" --token "$(cloud_token)" --node-name edge1 \
+  lab_run edgecore "$binary" --cloud 127.0.0.1 --hub-port "$hub" --join-port "$join" --stream-port "$stream" --token "$(cloud_token)" --node-name edge1 \
     --data-dir "$lab/edge" --root-dir "$lab/kubelet" --pod-logs "$lab/pod-logs" --containerd "$lab/containerd.sock" --mqtt "tcp://127.0.0.1:$mqtt"
 }
 backend_up || fail "what the cloud stands on"

@@ -24,6 +24,8 @@ Keys keys(Config& c) {
     {"modules.cloudHub.tokenRefreshDuration", {Kind::kNumber, [&c](const YAML::Node& n) { c.token_refresh_h = n.as<std::int64_t>(c.token_refresh_h); }, 1}},
     {"modules.cloudHub.websocket.address", {Kind::kText, [&c](const YAML::Node& n) { c.hub_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.websocket.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.hub_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
+    {"modules.cloudStream.enable", {Kind::kFlag, [&c](const YAML::Node& n) { c.stream_enabled = n.as<bool>(c.stream_enabled); }}},
+    {"modules.cloudStream.tunnelPort", {Kind::kNumber, [&c](const YAML::Node& n) { c.stream_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
     {"modules.cloudHub.https.address", {Kind::kText, [&c](const YAML::Node& n) { c.join_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.https.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.join_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}}};
   const std::pair<const char*, std::string*> texts[] = {{"kubeAPIConfig.kubeConfig", &c.kubeconfig},          {"kubeAPIConfig.master", &c.master},
@@ -42,7 +44,9 @@ Keys keys(Config& c) {
     all[std::string("modules.router.") + key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
   // JSON is spoken and the API server's own flow control honoured (429), whatever these say.
   all["kubeAPIConfig.contentType"] = {Kind::kText, {}};
-  for (const char* number : {"kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
+  for (const char* text : {"tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile", "tlsStreamCAFile", "tlsStreamCertFile", "tlsStreamPrivateKeyFile"})
+    all[std::string("modules.cloudStream.") + text] = {Kind::kText, {}};
+  for (const char* number : {"modules.cloudStream.streamPort", "kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
                            "modules.edgeController.nodeUpdateFrequency"})
     all[number] = {Kind::kNumber, {}};
   for (const char* flag : {"modules.cloudHub.enable", "modules.cloudHub.websocket.enable", "modules.cloudHub.https.enable", "modules.edgeController.enable",
@@ -50,7 +54,7 @@ Keys keys(Config& c) {
     all[flag] = {Kind::kFlag, {}};
   for (const char* any : {"modules.cloudHub.quic", "modules.cloudHub.unixsocket", "modules.cloudHub.authorization", "modules.edgeController.buffer",
                         "modules.edgeController.load", "modules.deviceController.buffer", "modules.deviceController.load", "modules.taskManager",
-                        "modules.dynamicController", "modules.cloudStream", "modules.iptablesManager"})
+                        "modules.dynamicController", "modules.iptablesManager"})
     all[any] = {Kind::kAny, {}};
   return all;
 }

@@ -17,8 +17,9 @@ struct Config {
   std::vector<std::string> advertise_addresses; // modules.cloudHub.advertiseAddress
   std::vector<std::string> dns_names;
   std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
-  std::uint16_t hub_port = 10000, join_port = 10002;
   kubeedge::RouterOptions router;
+  std::uint16_t hub_port = 10000, join_port = 10002, stream_port = 10004;
+  bool stream_enabled = true;                   // modules.cloudStream.enable
   std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365, token_refresh_h = 12;
 };
 

@@ -15,7 +15,7 @@ struct Flags {
   bool standalone = false, strict = false, minconfig = false, defaultconfig = false, version = false;
   std::string config, kubeconfig, master;
   std::vector<std::string> advertise;
-  int hub_port = -1, join_port = -1;
+  int hub_port = -1, join_port = -1, stream_port = -1;
   cloudcore::StandaloneFlags own;
 };
 
@@ -33,6 +33,7 @@ kubeedge::Result<cloudcore::Config> config_of(const Flags& flags) {
   if (!flags.advertise.empty()) config.advertise_addresses = flags.advertise;
   if (flags.hub_port >= 0) config.hub_port = static_cast<std::uint16_t>(flags.hub_port);
   if (flags.join_port >= 0) config.join_port = static_cast<std::uint16_t>(flags.join_port);
+  if (flags.stream_port >= 0) config.stream_port = static_cast<std::uint16_t>(flags.stream_port);
   return config;
 }
 
@@ -52,6 +53,7 @@ int main(int argc, char** argv) {
   app.add_option("--api-port", flags.own.api_port, "port of the standalone API")->check(CLI::Range(0, 65535));
   app.add_option("--hub-port", flags.hub_port, "port for edges")->check(CLI::Range(0, 65535));
   app.add_option("--join-port", flags.join_port, "port where edges join")->check(CLI::Range(0, 65535));
+  app.add_option("--stream-port", flags.stream_port, "port for the edges' stream tunnels (kubectl logs, exec, attach)")->check(CLI::Range(0, 65535));
   app.add_flag("--strict-config", flags.strict, "an unknown key in the file is an error");
   app.add_flag("--minconfig", flags.minconfig, "print a minimal cloudcore.yaml");
   app.add_flag("--defaultconfig", flags.defaultconfig, "print a cloudcore.yaml with the defaults");

@@ -42,6 +42,8 @@ void set_hub(Options& options, const Config& config) {
   options.join_address = config.join_address;
   options.hub_port = config.hub_port;
   options.join_port = config.join_port;
+  options.stream_port = config.stream_port;
+  options.stream_enabled = config.stream_enabled;
   options.node_limit = static_cast<std::size_t>(config.node_limit);
   options.keepalive_s = static_cast<int>(config.keepalive_s);
   options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
@@ -104,8 +106,8 @@ class OnCluster {
     if (!made) return made.error();
     cloud_ = std::move(*made);
     if (auto started = cloud_->start(); !started) return started;
-    std::printf("cloudcore %s on kube-apiserver %s:%u: edges wss://%s:%u, join https://%s:%u\n", kVersion, api_.host.c_str(), api_.port,
-                options.hub_address.c_str(), cloud_->hub_port(), options.join_address.c_str(), cloud_->join_port());
+    std::printf("cloudcore %s on kube-apiserver %s:%u: edges wss://%s:%u, join https://%s:%u, streams wss://0.0.0.0:%u\n", kVersion, api_.host.c_str(), api_.port,
+                options.hub_address.c_str(), cloud_->hub_port(), options.join_address.c_str(), cloud_->join_port(), cloud_->stream_port());
     std::printf("  join:     edgecore --cloud %s --token $(kubectl get secret -n kubeedge tokensecret -o jsonpath='{.data.tokendata}' | base64 -d)\n",
                 join_address(credentials.addresses).c_str());
     std::fflush(stdout);
@@ -188,8 +190,8 @@ int serve_standalone(const StandaloneFlags& flags, const Config& config) {
   auto standalone = std::make_unique<kubeedge::StandaloneCloud>(std::move(*made));
   if (auto started = standalone->start(); !started) return fail(started.error());
 
-  std::printf("cloudcore %s standalone: API https://%s:%u, edges wss://%s:%u, join https://%s:%u\n", kVersion, options.api_address.c_str(),
-              standalone->api_port(), options.hub_address.c_str(), standalone->hub_port(), options.join_address.c_str(), standalone->join_port());
+  std::printf("cloudcore %s standalone: API https://%s:%u, edges wss://%s:%u, join https://%s:%u, streams wss://0.0.0.0:%u\n", kVersion, options.api_address.c_str(),
+              standalone->api_port(), options.hub_address.c_str(), standalone->hub_port(), options.join_address.c_str(), standalone->join_port(), standalone->stream_port());
   std::printf("  kubectl:  export KUBECONFIG=%s/admin.kubeconfig\n", options.data_dir.c_str());
   std::printf("  join:     edgecore --cloud %s --token $(cat %s/join.token)\n", join_address(standalone->addresses()).c_str(), options.data_dir.c_str());
   std::fflush(stdout);

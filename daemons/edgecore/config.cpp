@@ -69,6 +69,8 @@ Keys keys(Config& c) {
       {"modules.edged.tailoredKubeletConfig.nodeLeaseDurationSeconds", number(e.lease_duration_s, 1)},
       {"modules.edged.tailoredKubeletConfig.nodeStatusUpdateFrequency", seconds(e.node_status_update_s)},
       {"modules.edged.tailoredKubeletConfig.nodeStatusReportFrequency", seconds(e.node_status_report_s)},
+      {"modules.edgeStream.enable", flag(e.stream_enabled)},
+      {"modules.edgeStream.server", text(e.stream_server)},
       {"modules.eventBus.enable", flag(e.mqtt_enabled)},
       {"modules.eventBus.mqttServerExternal", text(e.mqtt.server)},
       {"modules.eventBus.mqttUsername", text(e.mqtt.username)},
@@ -89,12 +91,14 @@ Keys keys(Config& c) {
   for (const char* known : {"modules.edged.registerNodeNamespace", "modules.edged.customInterfaceName", "modules.edged.podSandboxImage", "modules.edged.minimumGCAge",
                             "modules.edged.runtimeCgroups", "modules.edged.experimentalMounterPath", "modules.metaManager.contextSendGroup",
                             "modules.metaManager.contextSendModule", "modules.eventBus.mqttServerInternal", "modules.eventBus.mqttSubClientID",
-                            "modules.eventBus.mqttPubClientID"})
+                            "modules.eventBus.mqttPubClientID",
+                            "modules.edgeStream.tlsTunnelCAFile", "modules.edgeStream.tlsTunnelCertFile", "modules.edgeStream.tlsTunnelPrivateKeyFile"})
     all[known] = {Kind::kText, {}};
   for (const char* known : {"modules.edgeHub.websocket.handshakeTimeout", "modules.edgeHub.websocket.readDeadline", "modules.edgeHub.websocket.writeDeadline",
                             "modules.edgeHub.quic.handshakeTimeout", "modules.edgeHub.quic.readDeadline", "modules.edgeHub.quic.writeDeadline",
                             "modules.edged.maxContainerCount", "modules.edged.maxPerPodContainerCount", "modules.metaManager.remoteQueryTimeout", "modules.eventBus.mqttMode",
-                            "modules.eventBus.mqttQOS", "modules.eventBus.mqttSessionQueueSize"})
+                            "modules.eventBus.mqttQOS", "modules.eventBus.mqttSessionQueueSize", "modules.edgeStream.handshakeTimeout", "modules.edgeStream.readDeadline",
+                            "modules.edgeStream.writeDeadline"})
     all[known] = {Kind::kNumber, {}};
   for (const char* known : {"modules.edged.registerSchedulable", "modules.edged.seccompDefault", "modules.metaManager.enable", "modules.eventBus.mqttRetain"})
     all[known] = {Kind::kFlag, {}};
@@ -111,7 +115,7 @@ Keys keys(Config& c) {
                             "memoryThrottlingFactor", "oomScoreAdj", "registryBurst", "registryPullQPS", "seccompDefault", "serializeImagePulls",
                             "topologyManagerPolicy", "topologyManagerScope"})
     all[std::string("modules.edged.tailoredKubeletConfig.") + known] = {Kind::kAny, {}};
-  for (const char* block : {"modules.metaManager.metaServer", "modules.deviceTwin", "modules.edgeStream", "modules.taskManager", "modules.dbTest"})
+  for (const char* block : {"modules.metaManager.metaServer", "modules.deviceTwin", "modules.taskManager", "modules.dbTest"})
     all[block] = {Kind::kAny, {}};
   return all;
 }
@@ -142,7 +146,8 @@ std::string sample_config(bool full) {
            "    rootDirectory: /var/lib/kubelet\n    tailoredKubeletConfig:\n      containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n      maxPods: 110\n"
            "      nodeLeaseDurationSeconds: 40\n      nodeStatusUpdateFrequency: 10s\n      nodeStatusReportFrequency: 5m\n"
            "  eventBus:\n    enable: true\n    mqttMode: 2\n    mqttServerExternal: tcp://127.0.0.1:1883\n"
-           "  serviceBus:\n    enable: false\n    server: 127.0.0.1\n    port: 9060\n    timeout: 60\n";
+           "  serviceBus:\n    enable: false\n    server: 127.0.0.1\n    port: 9060\n    timeout: 60\n"
+           "  edgeStream:\n    enable: true\n    server: 192.0.2.10:10004\n";
   return text;
 }
 

@@ -23,7 +23,7 @@ int fail(const kubeedge::Error& error) {
 
 struct Flags {
   std::string config, cloud, token, token_file, node_name, node_ip, data_dir, mqtt, containerd, root_dir, pod_logs;
-  int hub_port = -1, join_port = -1;
+  int hub_port = -1, join_port = -1, stream_port = -1;
   bool no_pods = false, no_mqtt = false, strict = false, minconfig = false, defaultconfig = false, version = false;
 };
 
@@ -46,9 +46,10 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
   set(config.root_dir, flags.root_dir);
   set(config.pod_logs_dir, flags.pod_logs);
   if (!flags.containerd.empty()) config.runtime_endpoint = flags.containerd.starts_with("unix://") ? flags.containerd : "unix://" + flags.containerd;
-  if (!flags.cloud.empty()) config.edge.hub_server = config.edge.join_server = "";
+  if (!flags.cloud.empty()) config.edge.hub_server = config.edge.join_server = config.edge.stream_server = "";
   if (flags.hub_port >= 0) config.edge.hub_port = static_cast<std::uint16_t>(flags.hub_port);
   if (flags.join_port >= 0) config.edge.join_port = static_cast<std::uint16_t>(flags.join_port);
+  if (flags.stream_port >= 0) config.edge.stream_port = static_cast<std::uint16_t>(flags.stream_port);
   if (!flags.token.empty()) config.edge.token = kubeedge::Secret(flags.token);
   if (!flags.token_file.empty()) {
     auto token = kubeedge::Secret::from_file(flags.token_file);
@@ -120,6 +121,7 @@ int main(int argc, char** argv) {
   app.add_option("--pod-logs", flags.pod_logs, "where pods' logs are written");
   app.add_option("--hub-port", flags.hub_port, "the cloud's port for edges")->check(CLI::Range(1, 65535));
   app.add_option("--join-port", flags.join_port, "the cloud's port for joining")->check(CLI::Range(1, 65535));
+  app.add_option("--stream-port", flags.stream_port, "the cloud's port for kubectl logs and exec")->check(CLI::Range(1, 65535));
   app.add_flag("--no-pods", flags.no_pods, "no container runtime: devices only");
   app.add_flag("--no-mqtt", flags.no_mqtt, "no MQTT broker");
   app.add_flag("--strict-config", flags.strict, "an unknown key in the file is an error");

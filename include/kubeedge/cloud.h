@@ -24,13 +24,16 @@ struct StandaloneCloudOptions {
   std::uint16_t hub_port = 10000;
   std::string join_address = "0.0.0.0";
   std::uint16_t join_port = 10002;
+  bool stream_enabled = true;
+  std::string stream_address = "0.0.0.0";         // the edges' tunnels for kubectl logs, exec and attach
+  std::uint16_t stream_port = 10004;
   std::size_t node_limit = 1000;                  // live sessions; one more is refused with 503 and a reason
   int keepalive_s = 30;                           // a session that is silent for so long is dead
   int edge_certificate_days = 365;
   RouterOptions router;
 };
 
-// Lives on the runtime's executor. create() makes or reads `data_dir` and binds the API; start() binds the two edge ports.
+// Lives on the runtime's executor. create() makes or reads `data_dir` and binds the API; start() binds the edge ports.
 class StandaloneCloud {
  public:
   // Errors name the file or the address.
@@ -43,11 +46,12 @@ class StandaloneCloud {
   // Ends every session and listener; after `done` it may be destroyed.
   void stop(unique_function<void()> done);
 
-  // Real ports; the two edge ports are 0 before start().
+  // Real ports; those for edges are 0 before start().
   std::uint16_t api_port() const;
   std::uint16_t hub_port() const;
   std::uint16_t join_port() const;
   std::uint16_t router_port() const;              // 0 without a router
+  std::uint16_t stream_port() const;
   std::size_t connected_nodes() const;
   // What the server certificate names, advertised addresses first.
   const std::vector<std::string>& addresses() const;

@@ -42,7 +42,8 @@ struct EdgeOptions {
   std::string cloud;                      // host; ports below
   std::uint16_t hub_port = 10000;
   std::uint16_t join_port = 10002;
-  std::string hub_server, join_server;    // "host:port" where they differ from `cloud`
+  std::uint16_t stream_port = 10004;
+  std::string hub_server, join_server, stream_server;   // "host:port" where they differ from `cloud`
   Secret token;                           // needed until the first certificate is there
   std::string data_dir = "/var/lib/kubeedge";   // edgecore.db; certificates unless named below
   std::string ca_file, certificate_file, private_key_file;  // "" = data_dir/pki/...
@@ -58,6 +59,8 @@ struct EdgeOptions {
   int lease_duration_s = 40;
   std::string node_ip;                    // "" = the address used towards the cloud
   std::string node_labels_json;           // extra labels, JSON object or ""
+
+  bool stream_enabled = true;             // kubectl logs and exec reach this node's pods
 
   // The pod runtime, made by kubeedge-edged's cri_pod_runtime(); absent = the node says pods: 0 and is tainted.
   std::shared_ptr<PodRuntimeFactory> pods;

@@ -6,6 +6,7 @@
 #include "cloud/hub/join_server.h"
 #include "cloud/hub/revocations.h"
 #include "cloud/router/router.h"
+#include "cloud/stream/tunnel_server.h"
 #include "cloud/synccontroller/sync_controller.h"
 #include "runtime/files.h"
 #include "runtime/timer.h"
@@ -24,6 +25,10 @@ HubOptions hub_options(const CloudOptions& options) {
   hub.cloud_ip = options.cloud_ip;
   hub.api_ca_pem = options.api_ca_pem.empty() ? pki::pem("CERTIFICATE", options.ca.certificate_der) : options.api_ca_pem;
   return hub;
+}
+
+TunnelServerOptions tunnel_options(const CloudOptions& options) {
+  return {options.ca, options.server, net::Endpoint{options.stream_address, options.stream_port}, options.node_limit};
 }
 
 JoinOptions join_options(const CloudOptions& options) {
@@ -74,8 +79,12 @@ class CloudImpl final : public Cloud {
         hub_(runtime, client, sync_, revocations_, hub_options(options)),
         edge_(runtime, client, hub_, sync_),
         device_(runtime, client, hub_, DeviceOptions{Milliseconds{options.status_interval_ms}}),
-        join_(runtime, client, hub_, sync_, revocations_, join_options(options),
-              [this](const NodeId& node, const std::string& why) { hub_.disconnect(node, why); }) {
+        streams_(runtime, tunnel_options(options)),
+        streams_wanted_(options.stream_enabled),
+        join_(runtime, client, hub_, sync_, revocations_, join_options(options), [this](const NodeId& node, const std::string& why) {
+          hub_.disconnect(node, why);
+          streams_.disconnect(node, why);
+        }) {
     HubSinks sinks{&edge_, &device_, nullptr, {&edge_, &device_}};
     if (router) {
       router_.emplace(runtime, client, hub_, std::move(*router));
@@ -87,12 +96,11 @@ class CloudImpl final : public Cloud {
   ~CloudImpl() override { shut_down(); }
 
   Result<void> start() override {
-    if (auto bound = hub_.start(); !bound) return bound;
-    if (auto bound = join_.start(); !bound) {
-      hub_.stop();
-      return bound;
-    }
-    if (auto bound = router_ ? router_->start() : Result<void>(); !bound) {
+    auto bound = hub_.start();
+    if (bound) bound = join_.start();
+    if (bound && streams_wanted_) bound = streams_.start();
+    if (bound && router_) bound = router_->start();
+    if (!bound) {
       shut_down();
       return bound;
     }
@@ -111,11 +119,14 @@ class CloudImpl final : public Cloud {
   std::uint16_t hub_port() const override { return hub_.port(); }
   std::uint16_t join_port() const override { return join_.port(); }
   std::uint16_t router_port() const override { return router_ ? router_->port() : std::uint16_t{0}; }
+  std::uint16_t stream_port() const override { return streams_.port(); }
+  NodeStreams& streams() override { return streams_; }
   std::size_t connected_nodes() const override { return hub_.connected_nodes().size(); }
 
  private:
   void shut_down() {
     join_.stop();
+    streams_.stop();
     hub_.stop();
     if (router_) router_->stop();
     device_.stop();
@@ -131,6 +142,8 @@ class CloudImpl final : public Cloud {
   EdgeController edge_;
   DeviceController device_;
   std::optional<Router> router_;
+  TunnelServer streams_;
+  bool streams_wanted_;
   JoinServer join_;
 };
 

@@ -1,4 +1,4 @@
-// The cloud assembly: CloudHub, join server, SyncController, EdgeController, DeviceController and Router on one KubeClient.
+// The cloud assembly: CloudHub, CloudStream, join server, SyncController, EdgeController, DeviceController and Router on one KubeClient.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <kubeedge/runtime.h>
 #include <kubeedge/unique_function.h>
 
+#include "cloud/ports/node_streams.h"
 #include "kube/client/kube_client.h"
 #include "pki/pki.h"
 
@@ -22,6 +23,9 @@ struct CloudOptions {
   std::uint16_t hub_port = 10000;            // 0 = any free port, see hub_port()
   std::string join_address = "0.0.0.0";      // HTTPS, upstream's 10002
   std::uint16_t join_port = 10002;
+  bool stream_enabled = true;                // the edges' stream tunnels: kubectl logs, exec and attach
+  std::string stream_address = "0.0.0.0";    // WSS, upstream's 10004
+  std::uint16_t stream_port = 10004;
   std::size_t node_limit = 1000;             // live sessions; one more is refused with 503 and a reason
   int keepalive_s = 30;                      // a session without a keepalive message for so long is dead
   int edge_certificate_days = 365;
@@ -38,7 +42,7 @@ class Cloud {
   static Result<std::unique_ptr<Cloud>> create(const Runtime& runtime, kube::KubeClient& client, CloudOptions options);
   virtual ~Cloud() = default;
 
-  // Binds both ports and starts the controllers. An address in use is an error that names it.
+  // Binds the ports and starts the controllers. An address in use is an error that names it.
   virtual Result<void> start() = 0;
   // Closes every session and listener; after `done` the object may be destroyed.
   virtual void stop(unique_function<void()> done) = 0;
@@ -47,7 +51,9 @@ class Cloud {
   virtual std::uint16_t hub_port() const = 0;
   virtual std::uint16_t join_port() const = 0;
   virtual std::uint16_t router_port() const = 0;   // 0 without a router
+  virtual std::uint16_t stream_port() const = 0;
   virtual std::size_t connected_nodes() const = 0;
+  virtual NodeStreams& streams() = 0;
 };
 
 }  // namespace kubeedge::cloud

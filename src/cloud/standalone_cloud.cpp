@@ -8,6 +8,9 @@ namespace kubeedge {
 inline namespace v0 {
 
 struct StandaloneCloud::Impl {
+  ~Impl() {
+    if (api) api->set_streams(nullptr);
+  }
   std::unique_ptr<cloud::Standalone> api;
   std::unique_ptr<cloud::Cloud> edges;   // points to the API's client: goes first
 };
@@ -37,6 +40,9 @@ Result<StandaloneCloud> StandaloneCloud::create(const Runtime& runtime, Standalo
   edges.hub_port = options.hub_port;
   edges.join_address = std::move(options.join_address);
   edges.join_port = options.join_port;
+  edges.stream_enabled = options.stream_enabled;
+  edges.stream_address = std::move(options.stream_address);
+  edges.stream_port = options.stream_port;
   edges.node_limit = options.node_limit;
   edges.keepalive_s = options.keepalive_s;
   edges.edge_certificate_days = options.edge_certificate_days;
@@ -44,6 +50,7 @@ Result<StandaloneCloud> StandaloneCloud::create(const Runtime& runtime, Standalo
   auto made = cloud::Cloud::create(runtime, impl->api->client(), std::move(edges));
   if (!made) return std::move(made).error();
   impl->edges = std::move(*made);
+  impl->api->set_streams(&impl->edges->streams());
   return StandaloneCloud(std::move(impl));
 }
 
@@ -55,6 +62,7 @@ Result<void> StandaloneCloud::start() {
 
 void StandaloneCloud::stop(unique_function<void()> done) {
   impl_->edges->stop([impl = impl_.get(), done = std::move(done)]() mutable {
+    impl->api->set_streams(nullptr);
     impl->edges.reset();
     impl->api.reset();
     done();
@@ -65,6 +73,7 @@ std::uint16_t StandaloneCloud::api_port() const { return impl_->api->api_port();
 std::uint16_t StandaloneCloud::hub_port() const { return impl_->edges->hub_port(); }
 std::uint16_t StandaloneCloud::join_port() const { return impl_->edges->join_port(); }
 std::uint16_t StandaloneCloud::router_port() const { return impl_->edges->router_port(); }
+std::uint16_t StandaloneCloud::stream_port() const { return impl_->edges->stream_port(); }
 std::size_t StandaloneCloud::connected_nodes() const { return impl_->edges->connected_nodes(); }
 const std::vector<std::string>& StandaloneCloud::addresses() const { return impl_->api->credentials().addresses; }
 

@@ -17,6 +17,7 @@
 #include "edge/node/node_agent.h"
 #include "edge/ports/pod_runtime.h"
 #include "edge/servicebus/service_bus.h"
+#include "edge/stream/tunnel_client.h"
 #include "edge/twin/device_twin.h"
 #include "mqtt/paho_transport.h"
 #include "runtime/timer.h"
@@ -101,6 +102,7 @@ struct Edge::Impl {
 
   // Ends from the top down; each part is gone before those that it points to.
   ~Impl() {
+    if (stream) stream->stop();
     if (hub) hub->stop();
     if (bus) bus->stop();
     if (services) services->stop();
@@ -123,6 +125,7 @@ struct Edge::Impl {
   std::unique_ptr<edge::ServiceBus> services;
   UserMessages user_messages;
   std::unique_ptr<PodRuntime> pods;
+  std::unique_ptr<edge::TunnelClient> stream;
   std::unique_ptr<edge::NodeAgent> node;
 
   edge::RuntimeState runtime_state() const {
@@ -162,6 +165,8 @@ Result<void> Edge::Impl::create() {
   join.server = *join_server;
   auto hub_server = endpoint(options.hub_server, options.hub_port);
   if (!hub_server) return std::move(hub_server).error();
+  auto stream_server = options.stream_server.empty() ? net::Endpoint{hub_server->host, options.stream_port} : net::parse_endpoint(options.stream_server);
+  if (!stream_server) return std::move(stream_server).error();
 
   const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema()) +
                              std::string(edge::service_bus_schema());
@@ -172,6 +177,8 @@ Result<void> Edge::Impl::create() {
   auto manager = edge::MetaManager::create(runtime, *store, join.node);
   if (!manager) return std::move(manager).error();
   meta = std::move(*manager);
+
+  edge::TunnelOptions tunnel{join.node, *stream_server, join.ca_file, join.certificate_file, join.private_key_file, options.node_ip};
 
   edge::HubOptions hub_options;
   hub_options.join = std::move(join);
@@ -220,6 +227,10 @@ Result<void> Edge::Impl::create() {
     pods->on_state([this] { node->status_changed(); });
     if (options.node_ip.empty()) hub->on_link([this](LinkState state) { if (state == LinkState::kUp) pods->set_node_ip(hub->local_ip()); });
     hub->add_observer(pods.get());
+    if (options.stream_enabled && pods->streams() != nullptr) {
+      stream = std::make_unique<edge::TunnelClient>(runtime, *pods->streams(), std::move(tunnel));
+      hub->add_observer(stream.get());
+    }
   }
   hub->set_meta_sink(meta.get());
   hub->set_twin_sink(twin.get());
@@ -258,6 +269,7 @@ void Edge::start() {
 }
 
 void Edge::stop(unique_function<void()> done) {
+  if (impl_->stream) impl_->stream->stop();
   impl_->hub->stop();
   impl_->node->on_link(false);
   if (impl_->bus) impl_->bus->stop();

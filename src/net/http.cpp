@@ -81,11 +81,13 @@ class ServerConnection final : public std::enable_shared_from_this<ServerConnect
     on_closed_ = std::move(gone);
   }
 
-  void send(std::string bytes) {
+  void send(std::string bytes, unique_function<void()> written = nullptr) {
     if (!stream_) return;
-    stream_->write(Bytes(std::move(bytes)), [weak = weak_from_this()](Result<void> result) {
+    stream_->write(Bytes(std::move(bytes)), [weak = weak_from_this(), written = std::move(written)](Result<void> result) mutable {
       const auto self = weak.lock();
-      if (self && !result) self->drop();
+      if (!self) return;
+      if (!result) return self->drop();
+      if (written) written();
     });
   }
 
@@ -250,9 +252,11 @@ class Responder final : public HttpResponder {
     connection_->send_head(status, std::move(headers), std::nullopt);
   }
 
-  void chunk(Bytes data) override {
+  void chunk(Bytes data) override { chunk(std::move(data), nullptr); }
+
+  void chunk(Bytes data, unique_function<void()> written) override {
     if (!started_ || finished_ || !connection_ || data.empty() || connection_->head_only()) return;
-    connection_->send(fmt::format("{:x}\r\n", data.size()) + data.str() + "\r\n");
+    connection_->send(fmt::format("{:x}\r\n", data.size()) + data.str() + "\r\n", std::move(written));
   }
 
   void end() override {

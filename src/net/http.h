@@ -42,6 +42,8 @@ class HttpResponder {
   // A chunked stream: begin once, then any number of chunks, then end.
   virtual void begin(int status, Headers headers) = 0;
   virtual void chunk(Bytes data) = 0;
+  // The same; `written` is told when the kernel has it, not at all when the client left.
+  virtual void chunk(Bytes data, unique_function<void()> written) = 0;
   virtual void end() = 0;
   // Bytes queued to a slow client: the caller cuts it off past its own limit by abort().
   virtual std::size_t queued_bytes() const = 0;

@@ -36,7 +36,10 @@ class Session final : public std::enable_shared_from_this<Session> {
     if (!stream_) return;
     std::uint32_t mask = 0;
     if (!server_) mask = next_mask();
-    stream_->write(Bytes(wire::encode_frame(opcode, payload, true, !server_, mask)), [](const Result<void>&) {});  // a failure ends the read too
+    stream_->write(Bytes(wire::encode_frame(opcode, payload, true, !server_, mask)), [weak = weak_from_this()](const Result<void>& written) {
+      const auto self = weak.lock();   // a failure ends the read too
+      if (self && written && self->queued() == 0) self->drained();
+    });
     if (stream_->queued_bytes() > options_.max_queued_bytes) {
       end(base::error(Errc::kLimitExceeded, "{} takes too slowly: over {} bytes are queued", peer_, options_.max_queued_bytes));
     }
@@ -109,6 +112,10 @@ class Session final : public std::enable_shared_from_this<Session> {
     } else if (std::holds_alternative<Reader::Binary>(event)) {
       close_after_write(1003, "text messages only", base::error(Errc::kInvalidArgument, "{} sent a binary message", peer_));
     }
+  }
+
+  void drained() {
+    if (const auto handlers = handlers_; handlers && handlers->on_drained) handlers->on_drained();
   }
 
   // An unfinished message may not be held open for ever.

@@ -19,6 +19,7 @@ class WebSocket {
   struct Handlers {
     unique_function<void(Bytes)> on_message;          // whole text message, fragments joined
     unique_function<void(Error)> on_closed;           // once; the reason, peer's or ours
+    unique_function<void()> on_drained;               // may be absent: all that was sent is with the kernel
   };
   virtual void start(Handlers handlers) = 0;          // begins to read
   virtual void send(Bytes text) = 0;                  // one TEXT message, unfragmented, in order

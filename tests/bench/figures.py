@@ -108,7 +108,7 @@ def ready(thing) -> bool:
 class Pair:
     def __init__(self, args):
         self.lab, self.mqtt = pathlib.Path(args.lab), args.mqtt
-        self.api_port, self.hub, self.join = free_port(), free_port(), free_port()
+        self.api_port, self.hub, self.join, self.stream = (free_port() for _ in range(4))
         self.processes = {}
 
     def run(self, name, *command):
@@ -123,14 +123,14 @@ class Pair:
 
     def cloud_up(self):
         pid = self.run("cloudcore", BUILD / "daemons/cloudcore/cloudcore", "--standalone", "--data-dir", self.lab / "cloud", "--api-port", self.api_port,
-                       "--hub-port", self.hub, "--join-port", self.join)
+                       "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream)
         config = self.lab / "cloud/admin.kubeconfig"
         until(20, "the API answers", lambda: subprocess.run(["kubectl", "--kubeconfig", config, "get", "--raw", "/readyz"], capture_output=True).returncode == 0)
         self.api = Api(config)
         return pid
 
     def edge_up(self):
-        return self.run("edgecore", BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join,
+        return self.run("edgecore", BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
                         "--token-file", self.lab / "cloud/join.token", "--node-name", "edge1", "--data-dir", self.lab / "edge", "--root-dir", self.lab / "kubelet",
                         "--pod-logs", self.lab / "pod-logs", "--containerd", self.lab / "containerd.sock", "--mqtt", f"tcp://127.0.0.1:{self.mqtt}")
 

@@ -42,6 +42,11 @@ put("ws_frame", {
     "fragments": b"\x07" + frame(1, text[:90], fin=False) + frame(9, b"ping") + frame(0, text[90:], fin=False) + frame(0, b""),
     "close": b"\x03" + frame(8, b"\x03\xe8bye") + frame(1, b"late"), "long": b"\x7f" + frame(1, text * 5), "huge": b"\x03" + frame(1, b"")[:1] + b"\xff" + b"\x7f" * 8})
 
+put("tunnel", {path.stem.removeprefix("tunnel-"): path.read_bytes() for path in sorted(HUB.glob("tunnel-*.bin"))}
+    | {"window": b"\x01\x40\xac\x02", "long-number": b"\xff" * 11})
+log = "2026-11-25T10:00:00.1Z stdout F one\n2026-11-25T10:00:01.123456789Z stderr F two\n2026-11-25T10:00:02Z stdout P thr\n2026-11-25T11:00:03+01:00 stdout F ee\n"
+put("logs", {"plain": "\n" + log, "times": "timestamps=true&limitBytes=90\n" + log, "since": "sinceTime=2026-11-25T10%3A00%3A01Z&stream=Stdout\n" + log, "cut": "\n" + log[:100]})
+
 put("token", {"join": (HUB / "token.txt").read_bytes().split()[0], "jwt": (HUB / "token.txt").read_bytes().split()[0].split(b".", 1)[1],
               "none": "eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9."})
 put("csr", {path.name.removeprefix("cert-").removesuffix(".der"): path.read_bytes() for path in HUB.glob("cert-*.c*.der")})

@@ -142,7 +142,7 @@ def ports_in_use(lab):
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("0.0.0.0", 0)) as wide:
         for flag, port in (("--hub-port", wide), ("--join-port", wide), ("--api-port", taken)):
             number = port.getsockname()[1]
-            ports = {"--api-port": free_port(), "--hub-port": free_port(), "--join-port": free_port(), flag: number}
+            ports = {"--api-port": free_port(), "--hub-port": free_port(), "--join-port": free_port(), "--stream-port": free_port(), flag: number}
             code, lines = ended(CLOUD, "--standalone", "--data-dir", lab.dir / "ports", *(str(part) for pair in ports.items() for part in pair))
             assert code == 1 and len(lines) == 1 and str(number) in lines[0] and "in use" in lines[0], (flag, code, lines)
             print("refused:", lines[0])

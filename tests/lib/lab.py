@@ -43,7 +43,7 @@ class Lab:
     def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ke-lab."))
         self.dir.chmod(0o777)
-        self.api, self.hub, self.join, self.mqtt = (free_port() for _ in range(4))
+        self.api, self.hub, self.join, self.stream, self.mqtt = (free_port() for _ in range(5))
         self.processes = {}
         self.netns = None
 
@@ -105,7 +105,7 @@ class Lab:
 
     def cloud_up(self, *extra):
         self.run("cloudcore", BUILD / "daemons/cloudcore/cloudcore", "--standalone", "--data-dir", self.dir / "cloud",
-                 "--api-port", self.api, "--hub-port", self.hub, "--join-port", self.join, *extra)
+                 "--api-port", self.api, "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream, *extra)
         until(20, "the API answers", lambda: self.kubectl("get", "--raw", "/readyz", check=False).returncode == 0)
 
     @property
@@ -116,7 +116,7 @@ class Lab:
         """`mqtt`: with the broker of broker_up(); where not said, an edge without pods has it and one with pods has not."""
         rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock"] if pods else ["--no-pods"]
         rest += ["--mqtt", f"tcp://127.0.0.1:{self.mqtt}"] if (not pods if mqtt is None else mqtt) else ["--no-mqtt"]
-        return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join,
+        return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
                                        "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, *rest)]
 
     def edge_up(self, node="edge1", pods=False, data="edge"):

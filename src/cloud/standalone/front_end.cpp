@@ -94,6 +94,39 @@ void refuse(net::HttpResponder& http, const std::string& why) {
   http.reply(401, {{"Content-Type", "application/json"}}, Bytes(base::dump_json(status)));
 }
 
+// What a node says no with, as kube-apiserver tells it.
+void refuse_stream(net::HttpResponder& http, int status, const std::string& text) {
+  const char* reason = status == 400   ? "BadRequest"
+                       : status == 404 ? "NotFound"
+                       : status == 422 ? "Invalid"
+                       : status == 429 ? "TooManyRequests"
+                       : status == 501 ? "NotImplemented"
+                       : status == 503 ? "ServiceUnavailable"
+                       : status == 504 ? "Timeout"
+                                       : "InternalError";
+  if (status == 502) status = 500;
+  std::string message = text;
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  if (status == 500) message = "Internal error occurred: " + message;
+  const nlohmann::json body = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", nlohmann::json::object()}, {"status", "Failure"},
+                               {"message", message}, {"reason", reason}, {"code", status}};
+  http.reply(status, {{"Content-Type", "application/json"}}, Bytes(base::dump_json(body)));
+}
+
+NodeCall::Kind kind_of(const std::string& subresource) {
+  return subresource == "log" ? NodeCall::Kind::kLogs : subresource == "attach" ? NodeCall::Kind::kAttach : NodeCall::Kind::kExec;
+}
+
+// The headers of an upgrade; who the user is concerns us alone.
+net::Headers upgrade_headers(const net::Headers& from) {
+  net::Headers out;
+  for (const auto& [name, value] : from) {
+    const std::string key = base::lower(name);
+    if (key == "connection" || key == "upgrade" || key == "x-stream-protocol-version" || key.starts_with("sec-websocket-")) out.emplace_back(name, value);
+  }
+  return out;
+}
+
 }  // namespace
 
 struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
@@ -104,6 +137,7 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
   const ServiceAccountTokens& tokens;
   Options options;
   std::unique_ptr<net::HttpServer> http;
+  NodeStreams* streams = nullptr;
 
   Result<kube::UserInfo> identify(const net::HttpRequest& request, const net::HttpResponder& responder) const {
     if (const std::string_view value = net::header(request.headers, "Authorization"); !value.empty()) {
@@ -142,7 +176,18 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
     call.body = std::move(request.body);
     call.user = std::move(*user);
     const std::int64_t seconds = watch_seconds(call.query);
+    if (streams != nullptr && kube::ApiServer::is_pod_stream(path)) return stream(std::move(call), request.headers, std::move(responder));
     server.handle(std::move(call), std::make_shared<HttpAnswer>(runtime, std::move(responder), seconds));
+  }
+
+  void stream(kube::ApiRequest request, const net::Headers& headers, std::shared_ptr<net::HttpResponder> responder) {
+    const std::string method = request.method;
+    auto target = server.pod_stream(std::move(request), std::make_shared<HttpAnswer>(runtime, responder, FrontEnd::kDefaultWatchSeconds));
+    if (!target) return;
+    if (target->subresource != "log" && net::header(headers, "Upgrade").empty())
+      return refuse_stream(*responder, 400, "Upgrade request required");
+    NodeCall call{kind_of(target->subresource), method, std::move(target->path), std::move(target->query), upgrade_headers(headers)};
+    streams->relay(NodeId(target->node), std::move(call), std::move(responder), refuse_stream);
   }
 };
 
@@ -170,5 +215,6 @@ Result<std::unique_ptr<FrontEnd>> FrontEnd::listen(const Runtime& runtime, kube:
 }
 
 std::uint16_t FrontEnd::port() const { return impl_->http->local().port; }
+void FrontEnd::set_streams(NodeStreams* streams) { impl_->streams = streams; }
 
 }  // namespace kubeedge::cloud

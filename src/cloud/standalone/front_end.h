@@ -8,6 +8,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "cloud/ports/node_streams.h"
 #include "cloud/standalone/service_account_tokens.h"
 #include "kube/rest/api_server.h"
 #include "net/http.h"
@@ -30,6 +31,8 @@ class FrontEnd {
   static Result<std::unique_ptr<FrontEnd>> listen(const Runtime& runtime, kube::ApiServer& server, const ServiceAccountTokens& tokens, Options options);
   ~FrontEnd();
   std::uint16_t port() const;
+  // Who brings logs, exec and attach to the nodes; it must outlive this or be taken back with nullptr.
+  void set_streams(NodeStreams* streams);
 
  private:
   struct Impl;

@@ -189,5 +189,6 @@ void Standalone::start() {
 kube::KubeClient& Standalone::client() { return *impl_->client; }
 const Credentials& Standalone::credentials() const { return impl_->credentials; }
 std::uint16_t Standalone::api_port() const { return impl_->front_end->port(); }
+void Standalone::set_streams(NodeStreams* streams) { impl_->front_end->set_streams(streams); }
 
 }  // namespace kubeedge::cloud

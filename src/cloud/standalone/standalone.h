@@ -8,6 +8,7 @@
 #include <kubeedge/result.h>
 #include <kubeedge/runtime.h>
 
+#include "cloud/ports/node_streams.h"
 #include "cloud/standalone/bootstrap.h"
 #include "kube/client/kube_client.h"
 
@@ -31,6 +32,8 @@ class Standalone {
   kube::KubeClient& client();                // acts as system:masters
   const Credentials& credentials() const;
   std::uint16_t api_port() const;
+  // Who brings logs, exec and attach to the nodes; taken back with nullptr before it goes.
+  void set_streams(NodeStreams* streams);
 
  private:
   struct Impl;

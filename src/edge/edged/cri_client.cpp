@@ -420,6 +420,44 @@ void CriClient::exec(const std::string& id, const std::vector<std::string>& comm
   });
 }
 
+namespace {
+
+unique_function<void(Result<cri::StreamResponse>)> url_of(CriClient::Done<std::string> done) {
+  return [done = std::move(done)](Result<cri::StreamResponse> answer) mutable {
+    if (!answer) return done(std::move(answer).error());
+    done(answer->url());
+  };
+}
+
+}  // namespace
+
+void CriClient::exec_url(const std::string& id, const std::vector<std::string>& command, Streams streams, Done<std::string> done) {
+  cri::ExecRequest request;
+  request.set_container_id(id);
+  for (const std::string& part : command) request.add_cmd(part);
+  request.set_tty(streams.tty);
+  request.set_stdin(streams.in);
+  request.set_stdout(streams.out);
+  request.set_stderr(streams.err);
+  impl_->call<cri::StreamResponse>(runtime_method("Exec"), request, kQuick, url_of(std::move(done)));
+}
+
+void CriClient::attach_url(const std::string& id, Streams streams, Done<std::string> done) {
+  cri::AttachRequest request;
+  request.set_container_id(id);
+  request.set_tty(streams.tty);
+  request.set_stdin(streams.in);
+  request.set_stdout(streams.out);
+  request.set_stderr(streams.err);
+  impl_->call<cri::StreamResponse>(runtime_method("Attach"), request, kQuick, url_of(std::move(done)));
+}
+
+void CriClient::port_forward_url(const std::string& sandbox_id, Done<std::string> done) {
+  cri::PortForwardRequest request;
+  request.set_pod_sandbox_id(sandbox_id);
+  impl_->call<cri::StreamResponse>(runtime_method("PortForward"), request, kQuick, url_of(std::move(done)));
+}
+
 void CriClient::image_status(const std::string& image, Done<Image> done) {
   cri::ImageStatusRequest request;
   request.mutable_image()->set_image(image);

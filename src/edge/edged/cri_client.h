@@ -87,6 +87,11 @@ class CriClient {
   void remove_container(const std::string& id, Done<void> done);
   struct ExecResult { int exit_code = 0; std::string output; };      // stdout, then stderr
   void exec(const std::string& id, const std::vector<std::string>& command, Milliseconds timeout, Done<ExecResult> done);
+  // Where the runtime serves the stream, once: "http://127.0.0.1:34567/exec/TOKEN".
+  struct Streams { bool in = false, out = false, err = false, tty = false; };
+  void exec_url(const std::string& id, const std::vector<std::string>& command, Streams streams, Done<std::string> done);
+  void attach_url(const std::string& id, Streams streams, Done<std::string> done);
+  void port_forward_url(const std::string& sandbox_id, Done<std::string> done);
 
  private:
   struct Impl;

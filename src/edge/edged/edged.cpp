@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "edge/edged/node_api.h"
 #include "edge/edged/pod_worker.h"
 #include "edge/edged/volumes.h"
 #include "edge/ports/pod_runtime.h"
@@ -15,10 +16,10 @@ namespace {
 constexpr Milliseconds kRelist{1'000};           // how soon a container's end is seen
 constexpr Milliseconds kRelistAway{2'000};       // the runtime does not answer
 
-class Edged final : public PodRuntime {
+class Edged final : public PodRuntime, private NodePods {
  public:
   Edged(const Runtime& runtime, edge::MetaClient& meta, CriOptions options, std::string node_name, std::string node_ip)
-      : cri_(runtime, options.endpoint), node_{runtime, meta, cri_, std::move(options), std::move(node_name), std::move(node_ip), false}, relist_(runtime) {}
+      : cri_(runtime, options.endpoint), node_{runtime, meta, cri_, std::move(options), std::move(node_name), std::move(node_ip), false}, relist_(runtime), api_(runtime, *this, cri_) {}
   ~Edged() override { stop_workers(); }
 
   // ---- PodRuntime
@@ -42,6 +43,7 @@ class Edged final : public PodRuntime {
   int max_pods() const override { return node_.options.max_pods; }
   void on_state(std::function<void()> handler) override { on_state_ = std::move(handler); }
   void set_node_ip(const std::string& ip) override { node_.host_ip = ip; }
+  edge::NodeStreams* streams() override { return &api_; }
 
   // ---- LinkObserver
 
@@ -100,6 +102,26 @@ class Edged final : public PodRuntime {
  private:
   using Workers = std::map<std::string, std::shared_ptr<PodWorker>>;
   Workers copy() const { return workers_; }  // a worker may end while it is called
+
+  // ---- NodePods
+
+  template <class T, class Ask>
+  Found<T> ask(const std::string& ns, const std::string& pod, Ask what) const {
+    for (const auto& [uid, worker] : workers_)
+      if (pod_namespace(worker->pod()) == ns && pod_name(worker->pod()) == pod) return what(*worker);
+    return Refusal{404, fmt::format("pod \"{}\" does not exist", pod)};
+  }
+  Found<LogStream::Source> find_log(const std::string& ns, const std::string& pod, const std::string& container, bool previous) const override {
+    return ask<LogStream::Source>(ns, pod, [&](const PodWorker& worker) { return worker.find_log(container, previous); });
+  }
+  Found<std::string> find_running(const std::string& ns, const std::string& pod, const std::string& container) const override {
+    return ask<std::string>(ns, pod, [&](const PodWorker& worker) { return worker.find_running(container); });
+  }
+  Found<std::string> find_sandbox(const std::string& ns, const std::string& pod) const override {
+    return ask<std::string>(ns, pod, [](const PodWorker& worker) { return worker.find_sandbox(); });
+  }
+
+  // ---- pods
 
   std::shared_ptr<PodWorker> add(Json pod) {
     const std::string uid = pod_uid(pod);
@@ -162,6 +184,7 @@ class Edged final : public PodRuntime {
         held->poke();
       }
       seen_ = std::move(*pods);
+      api_.relisted(seen_);
       // A runtime whose network was not ready is asked again; a ready one shows its outage by a failing list.
       relist_.start(kRelist, [this] { version_.ready ? look_at_pods() : look_at_runtime(); });
     });
@@ -170,6 +193,7 @@ class Edged final : public PodRuntime {
   CriClient cri_;
   NodeContext node_;
   runtime::Timer relist_;
+  NodeApi api_;
   Workers workers_;
   std::map<std::string, PodSummary> seen_;
   CriClient::Version version_{"", "", false, "the container runtime did not answer yet"};

@@ -767,8 +767,7 @@ void PodWorker::erase() {
 
 // ---- reporting
 
-void PodWorker::publish() {
-  if (removed_ || spec(pod_).is_null()) return;
+StatusInputs PodWorker::status_inputs() const {
   StatusInputs inputs;
   inputs.waiting = waiting_;
   inputs.messages = messages_;
@@ -777,9 +776,14 @@ void PodWorker::publish() {
   inputs.failure_reason = failure_reason_;
   inputs.failure_message = failure_message_;
   inputs.now_unix_s = now_ms() / 1000;
+  return inputs;
+}
+
+void PodWorker::publish() {
+  if (removed_ || spec(pod_).is_null()) return;
   refresh_status();
   const Json before = member(pod_, "status").is_object() ? member(pod_, "status") : Json::object();
-  const Json after = pod_status(pod_, observed_, inputs, before);
+  const Json after = pod_status(pod_, observed_, status_inputs(), before);
   const auto patch = status_patch(pod_uid(pod_), before, after);
   dirty_ = patch.has_value();
   if (!patch || !node_.link_up) return;
@@ -805,6 +809,28 @@ void PodWorker::publish() {
     if (again) self.publish();
     if (self.deleting()) self.poke();  // the last word before the deletion was taken
   }));
+}
+
+std::variant<LogStream::Source, Refusal> PodWorker::find_log(const std::string& container, bool previous) const {
+  if (wanted_container(container) == nullptr) return Refusal{404, fmt::format("container \"{}\" not found in pod \"{}\"", container, pod_name(pod_))};
+  const auto id = log_container(pod_status(pod_, observed_, status_inputs(), member(pod_, "status")), pod_name(pod_), container, previous);
+  if (const auto* refusal = std::get_if<Refusal>(&id)) return *refusal;
+  const std::string& wanted = std::get<std::string>(id);
+  for (const ObservedContainer& one : observed_.containers)
+    if (one.id == wanted) return LogStream::Source{one.id, fmt::format("{}/{}/{}.log", log_folder(), one.name, one.restart_count), one.state == State::kRunning};
+  return Refusal{400, fmt::format("container \"{}\" in pod \"{}\": the instance {} is not on this node any more", container, pod_name(pod_), wanted.substr(0, 13))};
+}
+
+std::variant<std::string, Refusal> PodWorker::find_running(const std::string& container) const {
+  const ObservedContainer* now = observed_.container(container);
+  if (now == nullptr || now->state != State::kRunning) return Refusal{500, fmt::format("container not found (\"{}\")", container)};   // a kubelet's words
+  return now->id;
+}
+
+std::variant<std::string, Refusal> PodWorker::find_sandbox() const {
+  const ObservedSandbox* sandbox = observed_.sandbox();
+  if (sandbox == nullptr || !sandbox->ready) return Refusal{500, fmt::format("the pod \"{}\" has no sandbox that runs", pod_name(pod_))};
+  return sandbox->id;
 }
 
 void PodWorker::wait_for(const std::string& container, std::string reason, std::string message) { waiting_[container] = {std::move(reason), std::move(message)}; }

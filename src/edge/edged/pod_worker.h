@@ -6,12 +6,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 
 #include <kubeedge/edged.h>
 #include <kubeedge/runtime.h>
 
 #include "edge/edged/container_watch.h"
 #include "edge/edged/cri_client.h"
+#include "edge/edged/log_stream.h"
 #include "edge/edged/pod_actions.h"
 #include "edge/edged/pod_inputs.h"
 #include "edge/edged/pod_status.h"
@@ -47,6 +49,12 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void object_changed(const ObjectRef& ref);
   void refuse(const std::string& reason, const std::string& message);   // the pod fails without being started
   void stop();   // no step is begun any more; containers stay
+
+  // Which file has the log of a container, or why none has.
+  std::variant<LogStream::Source, Refusal> find_log(const std::string& container, bool previous) const;
+  // The runtime's id of a container that runs, and of the pod's sandbox.
+  std::variant<std::string, Refusal> find_running(const std::string& container) const;
+  std::variant<std::string, Refusal> find_sandbox() const;
 
  private:
   void sync();
@@ -87,6 +95,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void publish();
   void wait_for(const std::string& container, std::string reason, std::string message);
   void event(const char* type, const char* reason, const std::string& message, bool always = false);
+  StatusInputs status_inputs() const;
   PodFacts facts() const;
   std::string folder() const;
   std::string log_folder() const;

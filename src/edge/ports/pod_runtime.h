@@ -9,6 +9,7 @@
 
 #include "edge/ports/cloud_link.h"
 #include "edge/ports/meta_client.h"
+#include "edge/ports/node_streams.h"
 
 namespace kubeedge {
 inline namespace v0 {
@@ -25,6 +26,7 @@ class PodRuntime : public edge::PodSink, public edge::LinkObserver {
   virtual int max_pods() const = 0;
   virtual void on_state(std::function<void()> handler) = 0;   // readiness changed
   virtual void set_node_ip(const std::string& ip) = 0;        // known once the link was up
+  virtual edge::NodeStreams* streams() { return nullptr; }    // logs, exec ...; it goes with the runtime
 };
 
 class PodRuntimeFactory {

@@ -152,6 +152,32 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     is_review(*call->kind) ? answer_review(call) : dispatch(call);
   }
 
+  std::optional<PodStream> pod_stream(ApiRequest request, std::shared_ptr<ApiResponder> responder) {
+    Call call;
+    call.request = std::move(request);
+    call.responder = std::move(responder);
+    call.kind = schema::find("", "v1", "pods");
+    call.target = std::move(**parse_target(call.request.path));   // is_pod_stream() read it
+    const std::string& method = call.request.method;
+    const bool log = call.target.subresource == "log";
+    if (method != "GET" && (log || method != "POST")) {
+      call.fail(method_not_allowed("the server does not allow this method on the requested resource"));
+      return std::nullopt;
+    }
+    if (!allowed(call, method == "GET" ? "get" : "create", std::string(call.kind->plural))) return std::nullopt;
+    const auto found = storage.get(call.key());
+    auto stream = found ? rest::pod_stream(parsed(*found), call.target.subresource, call.request.query)
+                        : std::variant<PodStream, Failure>(not_found(*call.kind, call.target.name));
+    if (const auto* failure = std::get_if<Failure>(&stream)) {
+      call.fail(*failure);
+      return std::nullopt;
+    }
+    PodStream& out = std::get<PodStream>(stream);
+    if (!out.node.empty()) return std::move(out);
+    call.responder->reply(204, "text/plain", Bytes());
+    return std::nullopt;
+  }
+
   static bool is_review(const Kind& kind) { return schema::find_review(kind.group, kind.version, kind.plural) == &kind; }
 
   void answer_review(const CallPtr& call) {
@@ -236,9 +262,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const bool core = kind.group.empty();
     if (core && kind.kind == "Pod" && sub == "binding" && verb == "create") return bind(call);
     if (core && kind.kind == "ServiceAccount" && sub == "token" && verb == "create") return issue_token(call);
-    if (core && kind.kind == "Pod" && (sub == "log" || sub == "exec" || sub == "attach" || sub == "portforward" || sub == "proxy")) {
-      return call->fail({501, "NotImplemented", fmt::format("pods/{} is not there yet: read the log on the node, under /var/log/pods", sub), Json()});
-    }
+    if (core && kind.kind == "Pod" && (rest::is_pod_stream(sub) || sub == "proxy"))
+      return call->fail({501, "NotImplemented", fmt::format("pods/{} is not served here", sub), Json()});
     if (!sub.empty() && !(sub == "status" && kind.status)) return call->fail(path_not_found());
 
     if (verb == "get") return get(call);
@@ -725,5 +750,15 @@ ApiServer::ApiServer(Storage& storage, const Clock& clock, ApiServerOptions opti
 ApiServer::~ApiServer() { impl_->watches.clear(); }
 
 void ApiServer::handle(ApiRequest request, std::shared_ptr<ApiResponder> responder) { impl_->handle(std::move(request), std::move(responder)); }
+
+bool ApiServer::is_pod_stream(const std::string& path) {
+  const auto target = parse_target(path);
+  return target && *target && (*target)->group.empty() && (*target)->version == "v1" && (*target)->plural == "pods" && !(*target)->ns.empty() &&
+         rest::is_pod_stream((*target)->subresource);
+}
+
+std::optional<PodStream> ApiServer::pod_stream(ApiRequest request, std::shared_ptr<ApiResponder> responder) {
+  return impl_->pod_stream(std::move(request), std::move(responder));
+}
 
 }  // namespace kubeedge::kube

@@ -11,6 +11,7 @@
 #include <kubeedge/clock.h>
 #include <kubeedge/unique_function.h>
 
+#include "kube/rest/pod_stream.h"
 #include "kube/rest/status.h"
 #include "kube/rest/storage.h"
 
@@ -91,6 +92,11 @@ class ApiServer {
   ApiServer(Storage& storage, const Clock& clock, ApiServerOptions options, ApiServerHooks hooks);
   ~ApiServer();
   void handle(ApiRequest request, std::shared_ptr<ApiResponder> responder);
+
+  // Of pods/log, exec, attach and portforward the core decides who may and where it goes; the front end brings it there.
+  static bool is_pod_stream(const std::string& path);
+  // nullopt: it was answered, with a refusal or (a pod without a node) with nothing.
+  std::optional<PodStream> pod_stream(ApiRequest request, std::shared_ptr<ApiResponder> responder);
 
  private:
   struct Impl;

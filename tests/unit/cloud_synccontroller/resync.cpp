@@ -35,7 +35,7 @@ struct World {
     options.ca = ca;
     options.server = server;
     options.hub_address = options.join_address = "127.0.0.1";
-    options.hub_port = options.join_port = 0;
+    options.hub_port = options.join_port = options.stream_port = 0;
     auto made = cloud::Cloud::create(runtime, api, std::move(options));
     REQUIRE(made);
     cloud = std::move(*made);
