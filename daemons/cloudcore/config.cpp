@@ -14,7 +14,9 @@ Keys keys(Config& c) {
   Keys all = {
     {"apiVersion", {Kind::kText, {}}},
     {"kind", {Kind::kText, {}}},
-    {"commonConfig", {Kind::kAny, {}}},
+    {"commonConfig.tunnelPort", {Kind::kNumber, {}}},
+    {"commonConfig.monitorServer.bindAddress", {Kind::kText, [&c](const YAML::Node& n) { c.monitor = n.as<std::string>(""); }}},
+    {"commonConfig.monitorServer.enableProfiling", {Kind::kFlag, {}}},
     {"featureGates", {Kind::kAny, {}}},
     {"modules.cloudHub.advertiseAddress", {Kind::kTexts, [&c](const YAML::Node& n) { c.advertise_addresses = n.as<std::vector<std::string>>(std::vector<std::string>()); }}},
     {"modules.cloudHub.dnsNames", {Kind::kTexts, [&c](const YAML::Node& n) { c.dns_names = n.as<std::vector<std::string>>(std::vector<std::string>()); }}},
@@ -73,7 +75,8 @@ std::string sample_config(bool full) {
   if (full)
     text += "    dnsNames: []\n    keepaliveInterval: 30\n    edgeCertSigningDuration: 365\n  deviceController:\n    enable: true\n"
             "  edgeController:\n    enable: true\n    nodeUpdateFrequency: 10\n  router:\n    enable: false\n    address: 0.0.0.0\n    port: 9443\n    restTimeout: 60\n"
-            "  syncController:\n    enable: true\n";
+            "  syncController:\n    enable: true\n"
+            "commonConfig:\n  monitorServer:\n    bindAddress: 127.0.0.1:9091\n";
   return text;
 }
 

@@ -16,6 +16,7 @@ struct Config {
   std::string server_file = "/etc/kubeedge/certs/server.crt", server_key_file = "/etc/kubeedge/certs/server.key";
   std::vector<std::string> advertise_addresses; // modules.cloudHub.advertiseAddress
   std::vector<std::string> dns_names;
+  std::string monitor = "127.0.0.1:9091";       // commonConfig.monitorServer.bindAddress
   std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
   kubeedge::RouterOptions router;
   std::uint16_t hub_port = 10000, join_port = 10002, stream_port = 10004;

@@ -13,7 +13,7 @@ namespace {
 
 struct Flags {
   bool standalone = false, strict = false, minconfig = false, defaultconfig = false, version = false;
-  std::string config, kubeconfig, master;
+  std::string config, kubeconfig, master, monitor;
   std::vector<std::string> advertise;
   int hub_port = -1, join_port = -1, stream_port = -1;
   cloudcore::StandaloneFlags own;
@@ -34,6 +34,7 @@ kubeedge::Result<cloudcore::Config> config_of(const Flags& flags) {
   if (flags.hub_port >= 0) config.hub_port = static_cast<std::uint16_t>(flags.hub_port);
   if (flags.join_port >= 0) config.join_port = static_cast<std::uint16_t>(flags.join_port);
   if (flags.stream_port >= 0) config.stream_port = static_cast<std::uint16_t>(flags.stream_port);
+  if (!flags.monitor.empty()) config.monitor = flags.monitor == "none" ? "" : flags.monitor;
   return config;
 }
 
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
   app.add_option("--hub-port", flags.hub_port, "port for edges")->check(CLI::Range(0, 65535));
   app.add_option("--join-port", flags.join_port, "port where edges join")->check(CLI::Range(0, 65535));
   app.add_option("--stream-port", flags.stream_port, "port for the edges' stream tunnels (kubectl logs, exec, attach)")->check(CLI::Range(0, 65535));
+  app.add_option("--monitor", flags.monitor, "HOST:PORT of /metrics, /healthz and /readyz, or none (default 127.0.0.1:9091)");
   app.add_flag("--strict-config", flags.strict, "an unknown key in the file is an error");
   app.add_flag("--minconfig", flags.minconfig, "print a minimal cloudcore.yaml");
   app.add_flag("--defaultconfig", flags.defaultconfig, "print a cloudcore.yaml with the defaults");

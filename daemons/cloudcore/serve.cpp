@@ -8,6 +8,7 @@
 
 #include <kubeedge/cloud.h>
 
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "cloud/cloud.h"
 #include "cloud/cluster/cluster.h"
@@ -46,6 +47,7 @@ void set_hub(Options& options, const Config& config) {
   options.stream_enabled = config.stream_enabled;
   options.node_limit = static_cast<std::size_t>(config.node_limit);
   options.keepalive_s = static_cast<int>(config.keepalive_s);
+  options.monitor = config.monitor;
   options.edge_certificate_days = static_cast<int>(config.edge_certificate_days);
   options.router = config.router;
 }
@@ -67,7 +69,7 @@ void print_token_line(const std::string& address, const std::string& token) {
 class OnCluster {
  public:
   OnCluster(const Config& config, kubeedge::kube::RemoteOptions api, cloud::ClusterOptions cluster)
-      : config_(config), runtime_(loop_.get_executor()), api_ca_(api.tls ? api.tls->ca_pem : ""), api_(api.endpoint),
+      : config_(config), runtime_(loop_.get_executor(), logger_), api_ca_(api.tls ? api.tls->ca_pem : ""), api_(api.endpoint),
         client_(runtime_, std::move(api)), cluster_(runtime_, client_, std::move(cluster)) {}
 
   int run() {
@@ -123,6 +125,7 @@ class OnCluster {
   }
 
   const Config& config_;
+  kubeedge::base::BoundedLogger logger_{kubeedge::stderr_logger(), kubeedge::system_clock()};
   asio::io_context loop_{1};
   Runtime runtime_;
   std::string api_ca_;
@@ -176,7 +179,8 @@ int print_standalone_token(const std::string& data_dir) {
 
 int serve_standalone(const StandaloneFlags& flags, const Config& config) {
   asio::io_context loop{1};
-  const Runtime runtime{loop.get_executor()};
+  kubeedge::base::BoundedLogger logger{kubeedge::stderr_logger(), kubeedge::system_clock()};
+  const Runtime runtime{loop.get_executor(), logger};
 
   kubeedge::StandaloneCloudOptions options;
   options.data_dir = flags.data_dir;

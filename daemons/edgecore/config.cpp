@@ -28,6 +28,7 @@ Keys keys(Config& c) {
       {"kind", {Kind::kText, {}}},
       {"edgecoreVersion", {Kind::kText, {}}},
       {"featureGates", {Kind::kAny, {}}},
+      {"commonConfig.monitorServer.bindAddress", text(e.monitor)},   // ours: upstream's edgecore has no such page
       {"database.driverName", {Kind::kText, {}}},
       {"database.aliasName", {Kind::kText, {}}},
       {"database.dataSource", text(c.database)},

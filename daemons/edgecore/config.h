@@ -10,6 +10,8 @@
 namespace edgecore {
 
 struct Config {
+  Config() { edge.monitor = "127.0.0.1:9092"; }   // beside cloudcore's 9091: both may run on one host
+
   kubeedge::EdgeOptions edge;
   bool quic = false;                 // asked for, and refused
   bool pods = true;                  // modules.edged.enable

@@ -8,6 +8,7 @@
 
 #include <kubeedge/edged.h>
 
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "config.h"
 #include "process.h"
@@ -22,7 +23,7 @@ int fail(const kubeedge::Error& error) {
 }
 
 struct Flags {
-  std::string config, cloud, token, token_file, node_name, node_ip, data_dir, mqtt, containerd, root_dir, pod_logs;
+  std::string config, cloud, token, token_file, node_name, node_ip, data_dir, mqtt, containerd, root_dir, pod_logs, monitor;
   int hub_port = -1, join_port = -1, stream_port = -1;
   bool no_pods = false, no_mqtt = false, strict = false, minconfig = false, defaultconfig = false, version = false;
 };
@@ -56,6 +57,7 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
     if (!token) return std::move(token).error();
     config.edge.token = std::move(*token);
   }
+  if (!flags.monitor.empty()) config.edge.monitor = flags.monitor == "none" ? "" : flags.monitor;
   if (flags.no_pods) config.pods = false;
   if (flags.no_mqtt) config.edge.mqtt_enabled = false;
   return config;
@@ -63,7 +65,8 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
 
 int run(edgecore::Config config) {
   asio::io_context loop{1};
-  const kubeedge::Runtime runtime{loop.get_executor()};
+  kubeedge::base::BoundedLogger logger{kubeedge::stderr_logger(), kubeedge::system_clock()};
+  const kubeedge::Runtime runtime{loop.get_executor(), logger};
   if (config.pods) {
     kubeedge::CriOptions cri;
     cri.endpoint = config.runtime_endpoint;
@@ -115,6 +118,7 @@ int main(int argc, char** argv) {
   app.add_option("--node-name", flags.node_name, "name of this node (default: the host name)");
   app.add_option("--node-ip", flags.node_ip, "address of this node (default: the one used towards the cloud)");
   app.add_option("--data-dir", flags.data_dir, "where the edge keeps its store and certificates");
+  app.add_option("--monitor", flags.monitor, "HOST:PORT of /metrics, /healthz and /readyz, or none (default 127.0.0.1:9092)");
   app.add_option("--mqtt", flags.mqtt, "MQTT broker, tcp://HOST:PORT");
   app.add_option("--containerd", flags.containerd, "socket of the container runtime");
   app.add_option("--root-dir", flags.root_dir, "where pods' volumes are made");

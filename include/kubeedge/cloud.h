@@ -31,6 +31,7 @@ struct StandaloneCloudOptions {
   int keepalive_s = 30;                           // a session that is silent for so long is dead
   int edge_certificate_days = 365;
   RouterOptions router;
+  std::string monitor;                            // "host:port" of /metrics, /healthz, /readyz on plain HTTP; "" = none
 };
 
 // Lives on the runtime's executor. create() makes or reads `data_dir` and binds the API; start() binds the edge ports.

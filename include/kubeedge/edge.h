@@ -59,6 +59,7 @@ struct EdgeOptions {
   int lease_duration_s = 40;
   std::string node_ip;                    // "" = the address used towards the cloud
   std::string node_labels_json;           // extra labels, JSON object or ""
+  std::string monitor;                    // "host:port" of /metrics, /healthz, /readyz on plain HTTP; "" = none
 
   bool stream_enabled = true;             // kubectl logs and exec reach this node's pods
 
@@ -83,6 +84,8 @@ class Edge {
   void on_ready(unique_function<void()> handler);
   // The name in use: EdgeOptions::node_name, or the host's.
   const std::string& node_name() const;
+  // What the monitor's /metrics shows, for a process that has pages of its own: Prometheus' text format.
+  std::string metrics() const;
   void start();
   // Ends connections and timers; after `done` it may be destroyed. Running containers stay.
   void stop(unique_function<void()> done);

@@ -1,5 +1,6 @@
 #include "cloud/cloud.h"
 
+#include "base/text.h"
 #include "cloud/devicecontroller/device_controller.h"
 #include "cloud/edgecontroller/edge_controller.h"
 #include "cloud/hub/hub_server.h"
@@ -9,6 +10,7 @@
 #include "cloud/stream/tunnel_server.h"
 #include "cloud/synccontroller/sync_controller.h"
 #include "runtime/files.h"
+#include "runtime/process_metrics.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::cloud {
@@ -81,6 +83,7 @@ class CloudImpl final : public Cloud {
         device_(runtime, client, hub_, DeviceOptions{Milliseconds{options.status_interval_ms}}),
         streams_(runtime, tunnel_options(options)),
         streams_wanted_(options.stream_enabled),
+        monitor_address_(options.monitor),
         join_(runtime, client, hub_, sync_, revocations_, join_options(options), [this](const NodeId& node, const std::string& why) {
           hub_.disconnect(node, why);
           streams_.disconnect(node, why);
@@ -92,6 +95,13 @@ class CloudImpl final : public Cloud {
       sinks.snapshots.push_back(&*router_);
     }
     hub_.attach(std::move(sinks));
+    metrics_.add(runtime::collect_process);
+    metrics_.add([this](base::MetricsPage& page) {
+      hub_.collect(page);
+      join_.collect(page);
+      edge_.collect(page);
+      device_.collect(page);
+    });
   }
   ~CloudImpl() override { shut_down(); }
 
@@ -108,6 +118,7 @@ class CloudImpl final : public Cloud {
     revocations_.start();
     edge_.start();
     device_.start();
+    open_monitor();
     return {};
   }
 
@@ -123,8 +134,29 @@ class CloudImpl final : public Cloud {
   NodeStreams& streams() override { return streams_; }
   std::size_t connected_nodes() const override { return hub_.connected_nodes().size(); }
 
+  void also_show(base::Metrics::Collector figures, std::function<net::HealthCheck()> health) override {
+    metrics_.add(std::move(figures));
+    more_health_.push_back(std::move(health));
+  }
+
  private:
+  std::vector<net::HealthCheck> checks() const {
+    const bool told = sync_.synced() && edge_.synced() && device_.synced();
+    std::vector<net::HealthCheck> all{{"informers", told ? "" : "the API has not told all its lists yet"}};
+    for (const auto& more : more_health_) all.push_back(more());
+    return all;
+  }
+
+  // A page that cannot be served is no reason to leave edges alone (upstream's cloudcore exits).
+  void open_monitor() {
+    if (monitor_address_.empty()) return;
+    auto opened = net::StatusServer::listen(runtime_, monitor_address_, {[this] { return metrics_.text(); }, [this] { return checks(); }});
+    if (!opened) return base::log(runtime_.log(), LogLevel::kWarning, "cloud", "{}: nothing is shown there", opened.error().message);
+    monitor_ = std::move(*opened);
+  }
+
   void shut_down() {
+    monitor_.reset();
     join_.stop();
     streams_.stop();
     hub_.stop();
@@ -144,7 +176,11 @@ class CloudImpl final : public Cloud {
   std::optional<Router> router_;
   TunnelServer streams_;
   bool streams_wanted_;
+  std::string monitor_address_;
   JoinServer join_;
+  base::Metrics metrics_;
+  std::vector<std::function<net::HealthCheck()>> more_health_;
+  std::unique_ptr<net::StatusServer> monitor_;
 };
 
 }  // namespace

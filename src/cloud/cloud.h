@@ -10,8 +10,10 @@
 #include <kubeedge/runtime.h>
 #include <kubeedge/unique_function.h>
 
+#include "base/metrics.h"
 #include "cloud/ports/node_streams.h"
 #include "kube/client/kube_client.h"
+#include "net/status_server.h"
 #include "pki/pki.h"
 
 namespace kubeedge::cloud {
@@ -32,6 +34,7 @@ struct CloudOptions {
   int status_interval_ms = 1000;             // at most one DeviceStatus patch a device in this time
   std::string cloud_ip;                      // the Node's annotation "cloudcore"; "" = the address the edge dialled
   RouterOptions router;
+  std::string monitor;                       // "host:port" of /metrics, /healthz, /readyz (upstream's monitorServer); "" = none
   std::string api_ca_pem;                    // answer to the edge's query k8s/ca.crt; "" = the KubeEdge CA
 };
 
@@ -54,6 +57,8 @@ class Cloud {
   virtual std::uint16_t stream_port() const = 0;
   virtual std::size_t connected_nodes() const = 0;
   virtual NodeStreams& streams() = 0;
+  // What else the monitor shows: the back end's figures and health. Before start().
+  virtual void also_show(base::Metrics::Collector figures, std::function<net::HealthCheck()> health) = 0;
 };
 
 }  // namespace kubeedge::cloud

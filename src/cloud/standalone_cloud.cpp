@@ -47,10 +47,13 @@ Result<StandaloneCloud> StandaloneCloud::create(const Runtime& runtime, Standalo
   edges.keepalive_s = options.keepalive_s;
   edges.edge_certificate_days = options.edge_certificate_days;
   edges.router = std::move(options.router);
+  edges.monitor = std::move(options.monitor);
   auto made = cloud::Cloud::create(runtime, impl->api->client(), std::move(edges));
   if (!made) return std::move(made).error();
   impl->edges = std::move(*made);
   impl->api->set_streams(&impl->edges->streams());
+  impl->edges->also_show([api = impl->api.get()](base::MetricsPage& page) { api->collect(page); },
+                         [api = impl->api.get()] { return net::HealthCheck{"storage", api->storage_failure()}; });
   return StandaloneCloud(std::move(impl));
 }
 

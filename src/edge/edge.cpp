@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/json.h"
+#include "base/metrics.h"
 #include "base/text.h"
 #include "edge/bus/event_bus.h"
 #include "edge/hub/edge_hub.h"
@@ -20,6 +21,8 @@
 #include "edge/stream/tunnel_client.h"
 #include "edge/twin/device_twin.h"
 #include "mqtt/paho_transport.h"
+#include "net/status_server.h"
+#include "runtime/process_metrics.h"
 #include "runtime/timer.h"
 #include "store/store.h"
 #include "wire/message_codec.h"
@@ -127,6 +130,8 @@ struct Edge::Impl {
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<edge::TunnelClient> stream;
   std::unique_ptr<edge::NodeAgent> node;
+  base::Metrics metrics;
+  std::unique_ptr<net::StatusServer> monitor;   // points to all of them: ends first
 
   edge::RuntimeState runtime_state() const {
     edge::RuntimeState state;
@@ -138,8 +143,39 @@ struct Edge::Impl {
     return state;
   }
 
+  // What a supervisor wants to know before it sends work here. Pods and twins go on without any of it.
+  std::vector<net::HealthCheck> checks() const {
+    std::vector<net::HealthCheck> all{{"link", hub->up() ? "" : "the cloud is not connected"}};
+    all.push_back({"store", store->failure()});
+    if (pods) {
+      std::string why;
+      if (pods->ready(why)) why.clear();
+      else if (why.empty()) why = "the container runtime is not ready";
+      all.push_back({"pods", why});
+    }
+    return all;
+  }
+  void collect_all();
+  void open_monitor();
+
   Result<void> create();
 };
+
+void Edge::Impl::collect_all() {
+  metrics.add(runtime::collect_process);
+  metrics.add([this](base::MetricsPage& page) { hub->collect(page); });
+  metrics.add([this](base::MetricsPage& page) { meta->collect(page); });
+  metrics.add([this](base::MetricsPage& page) { store->collect(page); });
+  if (bus) metrics.add([this](base::MetricsPage& page) { bus->collect(page); });
+}
+
+// A page that cannot be served is no reason to leave pods and devices alone.
+void Edge::Impl::open_monitor() {
+  if (options.monitor.empty() || monitor) return;
+  auto opened = net::StatusServer::listen(runtime, options.monitor, {[this] { return metrics.text(); }, [this] { return checks(); }});
+  if (!opened) return base::log(runtime.log(), LogLevel::kWarning, "edge", "{}: nothing is shown there", opened.error().message);
+  monitor = std::move(*opened);
+}
 
 Result<void> Edge::Impl::create() {
   if (Result<void> usable = runtime.usable(); !usable) return usable;
@@ -236,6 +272,7 @@ Result<void> Edge::Impl::create() {
   hub->set_twin_sink(twin.get());
   hub->add_observer(twin.get());
   hub->add_observer(node.get());
+  collect_all();
   return {};
 }
 
@@ -254,6 +291,7 @@ EdgeHub& Edge::hub() { return *impl_->hub; }
 Twin& Edge::twin() { return *impl_->twin; }
 void Edge::on_failure(unique_function<void(Error)> handler) { impl_->hub->on_failure(std::move(handler)); }
 void Edge::on_ready(unique_function<void()> handler) { impl_->node->on_ready(std::move(handler)); }
+std::string Edge::metrics() const { return impl_->metrics.text(); }
 const std::string& Edge::node_name() const { return impl_->options.node_name; }
 
 void Edge::start() {
@@ -266,9 +304,11 @@ void Edge::start() {
   if (Result<void> started = impl_->services->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
   impl_->twin->start();
   impl_->hub->start();
+  impl_->open_monitor();
 }
 
 void Edge::stop(unique_function<void()> done) {
+  impl_->monitor.reset();
   if (impl_->stream) impl_->stream->stop();
   impl_->hub->stop();
   impl_->node->on_link(false);

@@ -144,6 +144,10 @@ class Writer final : public StoreWork {
     const std::lock_guard lock(mutex_);
     return counters_;
   }
+  std::string failure() const {
+    const std::lock_guard lock(mutex_);
+    return failure_;
+  }
 
   void wait_idle() {
     std::unique_lock lock(mutex_);
@@ -176,7 +180,11 @@ class Writer final : public StoreWork {
     }
     const std::lock_guard lock(mutex_);
     ++counters_.commits;
-    for (const Batch& batch : group) ++(batch.result ? counters_.writes : counters_.failed);
+    failure_.clear();
+    for (const Batch& batch : group) {
+      ++(batch.result ? counters_.writes : counters_.failed);
+      if (!batch.result) failure_ = batch.result.error().message;
+    }
   }
 
   Result<void> run(Batch& batch) {
@@ -198,6 +206,7 @@ class Writer final : public StoreWork {
   std::deque<Batch> queue_;
   bool busy_ = false;
   Store::Counters counters_;
+  std::string failure_;
 };
 
 class SqliteStore final : public Store {
@@ -243,6 +252,7 @@ class SqliteStore final : public Store {
   }
 
   Counters counters() const override { return writer_->counters(); }
+  std::string failure() const override { return writer_->failure(); }
 
  private:
   Runtime runtime_;
@@ -256,6 +266,13 @@ Result<std::unique_ptr<Store>> Store::open(const Runtime& runtime, const std::st
   auto store = std::make_unique<SqliteStore>(runtime);
   if (Result<void> opened = store->open(path, schema); !opened) return std::move(opened).error();
   return std::unique_ptr<Store>(std::move(store));
+}
+
+void Store::collect(base::MetricsPage& page) const {
+  const Counters c = counters();
+  page.counter("kubeedge_store_commits_total", "Commits of the SQLite file, each of a group of writes", c.commits);
+  page.counter("kubeedge_store_writes_total", "Writes made durable", c.writes);
+  page.counter("kubeedge_store_failed_writes_total", "Writes that the disk did not take; nobody was told that they are there", c.failed);
 }
 
 std::string text(const Value& value) {

@@ -13,6 +13,8 @@
 #include <kubeedge/result.h>
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
+
 namespace kubeedge::store {
 
 using Value = std::variant<std::nullptr_t, std::int64_t, std::string>;
@@ -44,6 +46,9 @@ class Store {
 
   struct Counters { std::uint64_t commits = 0, writes = 0, failed = 0; };
   virtual Counters counters() const = 0;
+  // Why the last group was not committed, "" when it was: the health page's word on the store.
+  virtual std::string failure() const = 0;
+  void collect(base::MetricsPage& page) const;
 };
 
 // Helpers for rows.

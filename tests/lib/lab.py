@@ -43,7 +43,7 @@ class Lab:
     def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ke-lab."))
         self.dir.chmod(0o777)
-        self.api, self.hub, self.join, self.stream, self.mqtt = (free_port() for _ in range(5))
+        self.api, self.hub, self.join, self.stream, self.mqtt, self.monitor, self.edge_monitor = (free_port() for _ in range(7))
         self.processes = {}
         self.netns = None
 
@@ -105,7 +105,8 @@ class Lab:
 
     def cloud_up(self, *extra):
         self.run("cloudcore", BUILD / "daemons/cloudcore/cloudcore", "--standalone", "--data-dir", self.dir / "cloud",
-                 "--api-port", self.api, "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream, *extra)
+                 "--api-port", self.api, "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
+                 "--monitor", f"127.0.0.1:{self.monitor}", *extra)
         until(20, "the API answers", lambda: self.kubectl("get", "--raw", "/readyz", check=False).returncode == 0)
 
     @property
@@ -117,7 +118,8 @@ class Lab:
         rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock"] if pods else ["--no-pods"]
         rest += ["--mqtt", f"tcp://127.0.0.1:{self.mqtt}"] if (not pods if mqtt is None else mqtt) else ["--no-mqtt"]
         return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
-                                       "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data, *rest)]
+                                       "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data,
+                                       "--monitor", f"127.0.0.1:{self.edge_monitor}", *rest)]
 
     def edge_up(self, node="edge1", pods=False, data="edge"):
         self.run("edgecore", *self.edge_command(node, pods=pods, data=data))

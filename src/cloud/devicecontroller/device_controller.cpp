@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 #include "runtime/timer.h"
@@ -71,7 +72,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   };
   using DevicePtr = std::shared_ptr<Device>;
 
-  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, DeviceOptions o) : runtime(r), client(c), link(l), options(o) {}
+  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, DeviceOptions o) : runtime(r), client(c), link(l), options(o), peers(r.log(), r.clock(), "devicecontroller") {}
   Runtime runtime;
   kube::KubeClient& client;
   EdgeLink& link;
@@ -82,6 +83,8 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   std::map<NodeId, std::set<DeviceId>> members;      // told to the node by D1 in this session
   std::vector<std::unique_ptr<kube::Informer>> informers;
   int unsynced = 3;
+  base::PeerLog peers;
+  std::uint64_t refused = 0, reports = 0, unconfirmed_dropped = 0;
 
   Milliseconds now() const { return runtime.clock().steady(); }
   template <class... A>
@@ -346,23 +349,32 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   // ---- up ----
+  void refuse(const NodeId& node, const std::string& resource, const char* why) {
+    ++refused;
+    peers.warn({node.str(), resource}, "{}", why);
+  }
+
   void on_message(const NodeId& node, const Message& m) {
     if (m.resource.find("membership/detail") != std::string::npos) return;     // upstream ignores it too
     const bool twin = m.resource.find("/twin/edge_updated") != std::string::npos;
     const bool state = m.resource.find("/state/update") != std::string::npos;
     const auto parts = base::split(m.resource, '/');
     if ((!twin && !state) || parts.size() < 4 || parts[0] != "device")
-      return say(LogLevel::kWarning, "node {}: {} {} is not understood", node.str(), m.operation, m.resource);
+      return refuse(node, m.resource, "not understood");
     const auto it = devices.find(DeviceId{parts[1], parts[2]});
-    if (it == devices.end()) return say(LogLevel::kWarning, "node {}: report for unknown device {}/{}", node.str(), parts[1], parts[2]);
+    if (it == devices.end()) return refuse(node, m.resource, "report for an unknown device");
     const DevicePtr d = it->second;
-    if (d->node != node.str()) return say(LogLevel::kWarning, "node {}: report for device {} of another node refused", node.str(), d->id.str());
+    if (d->node != node.str()) return refuse(node, m.resource, "report for another node's device");
     const json content = base::parse_json(wire::content_text(m));
-    if (!content.is_object()) return say(LogLevel::kWarning, "node {}: report for device {} is no JSON object", node.str(), d->id.str());
+    if (!content.is_object()) return refuse(node, m.resource, "report is no JSON object");
     if (twin) apply_twins(*d, child(content, "twin"));
     else apply_state(*d, content);
+    ++reports;
     d->unconfirmed.emplace_back(node, m);
-    if (d->unconfirmed.size() > kMaxUnconfirmed) d->unconfirmed.pop_front();
+    if (d->unconfirmed.size() > kMaxUnconfirmed) {
+      d->unconfirmed.pop_front();
+      ++unconfirmed_dropped;
+    }
     store(d);
   }
 
@@ -510,6 +522,13 @@ void DeviceController::stop() {
 }
 
 void DeviceController::on_message(const NodeId& node, Message message) { impl_->on_message(node, message); }
+
+void DeviceController::collect(base::MetricsPage& page) const {
+  page.gauge("kubeedge_devicecontroller_devices", "Devices in the API", static_cast<std::int64_t>(impl_->devices.size()));
+  page.counter("kubeedge_devicecontroller_reports_total", "Twin and state reports of edges that were taken", impl_->reports);
+  page.counter("kubeedge_devicecontroller_refused_reports_total", "Reports for unknown devices or another node's, or not understood", impl_->refused);
+  page.counter("kubeedge_devicecontroller_unconfirmed_drops_total", "Confirmations given up past the limit of a device, the oldest first", impl_->unconfirmed_dropped);
+}
 
 bool DeviceController::synced() const { return impl_->unsynced == 0; }
 

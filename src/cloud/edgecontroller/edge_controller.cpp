@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 #include "runtime/timer.h"
@@ -115,7 +116,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     std::set<std::string> refs;
   };
 
-  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s) : runtime(r), client(c), link(l), records(s), sweep_timer(r) {}
+  Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s) : runtime(r), client(c), link(l), records(s), sweep_timer(r), peers(r.log(), r.clock(), "edgecontroller") {}
   Runtime runtime;
   kube::KubeClient& client;
   EdgeLink& link;
@@ -128,6 +129,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   std::map<std::string, std::map<std::string, int>> users;   // the same key -> node -> pods that name it
   std::vector<std::unique_ptr<kube::Informer>> informers;
   int unsynced = 4;
+  base::PeerLog peers;
+  std::uint64_t forbidden = 0, refused = 0;   // requests of edges
 
   template <class... A>
   void say(LogLevel level, fmt::format_string<A...> format, A&&... args) {
@@ -268,6 +271,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void sweep() {
+    peers.flush();
     if (unsynced == 0 && records.synced())
       for (const auto& node : records.nodes())
         if (!nodes.contains(node.str()) && !link.connected(node)) link.node_deleted(node);
@@ -309,7 +313,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   }
 
   void deny(const NodeId& node, const Message& request, Shape shape, const std::string& why) {
-    say(LogLevel::kWarning, "node {} may not {} {}: {}", node.str(), request.operation, request.resource, why);
+    ++forbidden;
+    peers.warn({node.str(), request.resource}, "a node may not {} this: {}", request.operation, why);
     const auto error = failure(403, "Forbidden", fmt::format("node {} may not {} {}: {}", node.str(), request.operation, request.resource, why));
     answer(node, request, shape == Shape::kBare ? bare_error(error) : object_response(error));
   }
@@ -373,7 +378,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   void on_message(const NodeId& node, Message message) {
     auto path = wire::ResourcePath::parse(message.resource);
     if (!path) {
-      say(LogLevel::kWarning, "node {}: {} dropped: {}", node.str(), message.operation, path.error().message);
+      ++refused;
+      peers.warn({node.str(), message.resource}, "{} dropped: {}", message.operation, path.error().message);
       return;
     }
     const std::string& type = path->type;
@@ -387,7 +393,8 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     if (type == "serviceaccounttoken" && message.operation == "query") return token_request(node, message, *path);
     if (type == "event") return event_request(node, message, *path);
     const auto error = failure(501, "NotImplemented", "this cloud does not serve " + message.operation + " of " + type);
-    say(LogLevel::kWarning, "node {}: {} {} is not served", node.str(), message.operation, message.resource);
+    ++refused;
+    peers.warn({node.str(), message.resource}, "{} is not served", message.operation);
     answer(node, message, message.operation == "query" ? bare_error(error) : object_response(error));
   }
 
@@ -492,10 +499,13 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     std::weak_ptr<Impl> weak = weak_from_this();
     auto done = [weak, node, resource = message.resource](kube::ApiResult<Bytes> result) {
       auto self = weak.lock();
-      if (self && !result) self->say(LogLevel::kWarning, "node {}: {} not stored: {}", node.str(), resource, result.error().message);
+      if (self && !result) self->peers.warn({node.str(), resource}, "not stored: {}", result.error().message);
     };
     json content = base::parse_json(wire::content_text(message));
-    if (!content.is_object()) return say(LogLevel::kWarning, "node {}: {} is no JSON object", node.str(), message.resource);
+    if (!content.is_object()) {
+      ++refused;
+      return peers.warn({node.str(), message.resource}, "no JSON object");
+    }
     if (message.operation == "patch")
       return client.patch(kEvents, path.ns, path.name, "", kube::PatchType::kStrategicMerge, Bytes(text(content, "patchData")), std::move(done));
     content["apiVersion"] = "v1";
@@ -541,6 +551,14 @@ void EdgeController::start() {
 void EdgeController::stop() {
   impl_->informers.clear();
   impl_->sweep_timer.cancel();
+}
+
+void EdgeController::collect(base::MetricsPage& page) const {
+  const char* help = "Requests of edges that were refused: for what is another's, or for what is not served";
+  page.counter("kubeedge_edgecontroller_refused_requests_total", help, impl_->forbidden, {{"reason", "forbidden"}});
+  page.counter("kubeedge_edgecontroller_refused_requests_total", help, impl_->refused, {{"reason", "not_served"}});
+  page.gauge("kubeedge_edgecontroller_nodes", "Edge nodes in the API", static_cast<std::int64_t>(impl_->nodes.size()));
+  page.gauge("kubeedge_edgecontroller_pods", "Pods bound to a node", static_cast<std::int64_t>(impl_->pods.size()));
 }
 
 void EdgeController::on_message(const NodeId& node, Message message) { impl_->on_message(node, std::move(message)); }

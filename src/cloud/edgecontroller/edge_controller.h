@@ -5,6 +5,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "cloud/ports/edge_link.h"
 #include "kube/client/kube_client.h"
 
@@ -21,6 +22,8 @@ class EdgeController final : public UpstreamSink, public NodeSnapshot {
   void stop();
 
   void on_message(const NodeId& node, Message message) override;
+  void collect(base::MetricsPage& page) const;
+
   bool synced() const override;
   void snapshot(const NodeId& node, std::vector<Message>& messages) override;
   Fate fate(const NodeId& node, const SyncRecord& record, Message& message) override;

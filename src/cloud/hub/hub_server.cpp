@@ -1,10 +1,12 @@
 #include "cloud/hub/hub_server.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <set>
 
 #include "base/json.h"
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "net/websocket.h"
 #include "runtime/timer.h"
@@ -18,6 +20,7 @@ namespace {
 constexpr Milliseconds kPrepareRetry{1'000};      // store id look-up and annotation, while the API is away
 constexpr Milliseconds kSyncedPoll{100};
 constexpr std::size_t kMaxStoreIdBytes = 64;
+constexpr std::size_t kMaxTrafficNodes = 10'000;  // with figures of their own; nodes past them share one
 const kube::Resource kNodes{"", "v1", "nodes"};
 
 bool safe_node_name(std::string_view name) {
@@ -31,6 +34,19 @@ std::string host_of(const std::string& address) {
   if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
   return host;
 }
+
+// What one node moved since this process began; kept over its reconnects.
+struct Traffic {
+  std::uint64_t sessions = 0, received = 0, received_bytes = 0, sent = 0, sent_bytes = 0;
+};
+
+// Why a session ended, for the counters.
+enum class End : std::uint8_t { kPeer, kReplaced, kSilent, kOverflow, kDecided, kStop };
+constexpr const char* kEndNames[] = {"peer", "replaced", "silent", "overflow", "decided", "stop"};
+
+// Why a message of an edge was not taken.
+enum class Bad : std::uint8_t { kMalformed, kSource, kNoModule, kEdgeError };
+constexpr const char* kBadNames[] = {"malformed", "source", "no_module", "edge_error"};
 
 }  // namespace
 
@@ -47,10 +63,11 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     std::string store_id;
     bool annotated = false;
     bool uploads_dropped = false;            // said once
+    Traffic* traffic = nullptr;              // of this node
   };
 
   Impl(const Runtime& r, kube::KubeClient& c, SyncRecords& s, const Revocations& v, HubOptions o)
-      : runtime(r), client(c), records(s), revocations(v), options(std::move(o)), resync_timer(r) {}
+      : runtime(r), client(c), records(s), revocations(v), options(std::move(o)), resync_timer(r), peers(r.log(), r.clock(), "cloudhub") {}
 
   Runtime runtime;
   kube::KubeClient& client;
@@ -63,6 +80,13 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
   std::uint64_t next_number = 1;
   runtime::Timer resync_timer;
   bool stopped = false;
+  base::PeerLog peers;
+  std::map<NodeId, Traffic> traffic;
+  Traffic other_traffic;                     // of nodes past kMaxTrafficNodes
+  NodeSession::Counters past;                // of sessions that ended
+  std::array<std::uint64_t, std::size(kEndNames)> ended{};
+  std::array<std::uint64_t, std::size(kBadNames)> bad{};
+  std::map<int, std::uint64_t> refused;      // by HTTP status
 
   Milliseconds now() const { return runtime.clock().steady(); }
   template <class... A>
@@ -75,30 +99,32 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     return found != connections.end() && found->second == connection;
   }
 
-  void refuse(const std::shared_ptr<net::HttpResponder>& responder, int status, const std::string& why) {
-    say(LogLevel::kWarning, "connection from {} refused: {}", responder->peer_address(), why);
+  // Limited by the name that the peer gives: one node in a loop does not hide what another one says.
+  void refuse(const std::shared_ptr<net::HttpResponder>& responder, int status, const std::string& node, const std::string& why) {
+    ++refused[status];
+    peers.warn({node, {}}, "connection from {} refused: {}", responder->peer_address(), why);
     responder->reply(status, {{"Content-Type", "text/plain; charset=utf-8"}, {"Connection", "close"}}, Bytes(why + "\n"));
   }
 
   void on_request(net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
     const std::string node{net::header(request.headers, "node_id")};
     const std::string use{net::header(request.headers, "ConnectionUse")};
-    if (base::lower(net::header(request.headers, "Upgrade")) != "websocket") return refuse(responder, 400, "this port takes WebSocket upgrades only");
-    if (use != "msg") return refuse(responder, 400, "header ConnectionUse must be msg");
-    if (!safe_node_name(node)) return refuse(responder, 400, "header node_id is missing or no node name");
+    if (base::lower(net::header(request.headers, "Upgrade")) != "websocket") return refuse(responder, 400, node, "this port takes WebSocket upgrades only");
+    if (use != "msg") return refuse(responder, 400, node, "header ConnectionUse must be msg");
+    if (!safe_node_name(node)) return refuse(responder, 400, node, "header node_id is missing or no node name");
     const auto certificate = responder->peer_certificate();
-    if (!certificate) return refuse(responder, 403, "no client certificate");
+    if (!certificate) return refuse(responder, 403, node, "no client certificate");
     if (certificate->common_name != "system:node:" + node)
-      return refuse(responder, 403, "node_id " + node + " is not the certificate's " + certificate->common_name);
+      return refuse(responder, 403, node, "node_id " + node + " is not the certificate's " + certificate->common_name);
     const auto facts = pki::parse_certificate(certificate->der);
-    if (!facts) return refuse(responder, 403, facts.error().message);
+    if (!facts) return refuse(responder, 403, node, facts.error().message);
     if (revocations.revoked(NodeId(node), facts->not_before))
-      return refuse(responder, 403, "this certificate of node " + node + " was revoked: join again with a token");
+      return refuse(responder, 403, node, "this certificate of node " + node + " was revoked: join again with a token");
     const bool known = connections.contains(NodeId(node));
     if (!known && connections.size() >= options.node_limit)
-      return refuse(responder, 503, fmt::format("node limit of {} sessions reached", options.node_limit));
+      return refuse(responder, 503, node, fmt::format("node limit of {} sessions reached", options.node_limit));
     std::string store_id{net::header(request.headers, kStoreIdHeader)};
-    if (store_id.size() > kMaxStoreIdBytes) return refuse(responder, 400, "header Kubeedge-Store-Id is too long");
+    if (store_id.size() > kMaxStoreIdBytes) return refuse(responder, 400, node, "header Kubeedge-Store-Id is too long");
 
     auto socket = net::websocket_accept(runtime, request, responder, {});
     if (!socket) return;
@@ -108,13 +134,20 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     connection->certified_s = facts->not_before;
     connection->socket = std::move(socket);
     connection->store_id = std::move(store_id);
+    connection->traffic = &traffic_of(connection->node);
+    ++connection->traffic->sessions;
     open(connection);
+  }
+
+  Traffic& traffic_of(const NodeId& node) {
+    if (const auto known = traffic.find(node); known != traffic.end()) return known->second;
+    return traffic.size() < kMaxTrafficNodes ? traffic[node] : other_traffic;
   }
 
   void open(const std::shared_ptr<Connection>& connection) {
     if (const auto old = connections.find(connection->node); old != connections.end()) {
       say(LogLevel::kInfo, "node {}: a newer connection from {} replaces the old one", connection->node.str(), connection->socket->peer_address());
-      drop(old->second, "replaced by a newer connection");
+      drop(old->second, End::kReplaced, "replaced by a newer connection");
     }
     connections[connection->node] = connection;
     say(LogLevel::kInfo, "node {} connected from {}", connection->node.str(), connection->socket->peer_address());
@@ -129,7 +162,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
         [weak, weak_connection](Error reason) {
           auto self = weak.lock();
           auto c = weak_connection.lock();
-          if (self && c) self->drop(c, reason.message);
+          if (self && c) self->drop(c, End::kPeer, reason.message);
         },
     });
     for (auto* snapshot : sinks.snapshots) snapshot->on_connected(connection->node);
@@ -260,8 +293,8 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     }
     const std::string resource = message.resource;
     if (connection->session.enqueue(std::move(message), now())) return;
-    if (connection->session.overflowed()) return drop(connection, "too many unacknowledged objects; all are sent again at reconnect");
-    say(LogLevel::kWarning, "node {}: {} has no uid or resourceVersion: not sent", connection->node.str(), resource);
+    if (connection->session.overflowed()) return drop(connection, End::kOverflow, "too many unacknowledged objects; all are sent again at reconnect");
+    peers.warn({connection->node.str(), resource}, "an object without uid or resourceVersion is not sent");
   }
 
   void send(const NodeId& node, Message message) {
@@ -276,7 +309,12 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
 
   void flush(const std::shared_ptr<Connection>& connection) {
     if (!is_current(connection)) return;
-    for (auto& message : connection->session.take_sends()) connection->socket->send(Bytes(wire::encode(message)));
+    for (auto& message : connection->session.take_sends()) {
+      Bytes text(wire::encode(message));
+      ++connection->traffic->sent;
+      connection->traffic->sent_bytes += text.size();
+      connection->socket->send(std::move(text));
+    }
     arm(connection);
   }
 
@@ -288,7 +326,7 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
       auto self = weak.lock();
       auto c = weak_connection.lock();
       if (!self || !c || !self->is_current(c)) return;
-      if (c->session.dead(self->now())) return self->drop(c, "no keepalive in time");
+      if (c->session.dead(self->now())) return self->drop(c, End::kSilent, "no keepalive in time");
       c->session.on_time(self->now());
       self->flush(c);
     });
@@ -296,14 +334,19 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
 
   void on_text(const std::shared_ptr<Connection>& connection, Bytes text) {
     if (!is_current(connection)) return;
+    ++connection->traffic->received;
+    connection->traffic->received_bytes += text.size();
     auto decoded = wire::decode(std::move(text));
     if (!decoded) {
-      say(LogLevel::kWarning, "node {}: message dropped: {}", connection->node.str(), decoded.error().message);
+      count(Bad::kMalformed);
+      peers.warn({connection->node.str(), {}}, "message dropped: {}", decoded.error().message);
       return;
     }
     route(connection, std::move(*decoded));
     flush(connection);
   }
+
+  void count(Bad why) { ++bad[static_cast<std::size_t>(why)]; }
 
   void route(const std::shared_ptr<Connection>& connection, Message message) {
     const NodeId node = connection->node;
@@ -315,7 +358,8 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
       return;
     }
     if (message.operation == "error") {
-      say(LogLevel::kWarning, "node {} could not take message {}: {}", node.str(), message.parent_id.str(), wire::content_text(message).substr(0, 200));
+      count(Bad::kEdgeError);
+      peers.warn({node.str(), message.resource}, "the edge could not take message {}: {}", message.parent_id.str(), wire::content_text(message).substr(0, 200));
       return;
     }
     if (message.resource == "k8s/ca.crt") {
@@ -327,12 +371,14 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     }
     for (const char* ours : {"cloudhub", "cloudStream", "devicecontroller", "edgecontroller", "synccontroller"})
       if (message.source == ours) {
-        say(LogLevel::kWarning, "node {}: dropped {} {}: source {} is the cloud's own", node.str(), message.operation, message.resource, message.source);
+        count(Bad::kSource);
+        peers.warn({node.str(), message.resource}, "{} dropped: source {} is the cloud's own", message.operation, message.source);
         return;
       }
     const bool absent = message.source == "metaserver" || message.operation == "prepull" || message.operation == "upgrade" || message.operation == "UpdateNodeActionStatus";
     if (absent) {
-      say(LogLevel::kWarning, "node {}: {} {} from {}: this cloud has no module for it", node.str(), message.operation, message.resource, message.source);
+      count(Bad::kNoModule);
+      peers.warn({node.str(), message.resource}, "{} from {}: this cloud has no module for it", message.operation, message.source);
       return;
     }
     UpstreamSink* sink = message.source == "twin" ? sinks.device : sinks.edge;
@@ -357,9 +403,14 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     records.acknowledged(node, SyncRecord{key.ns, key.api_version, key.kind, key.name, key.uid, message.resource_version});
   }
 
-  void drop(std::shared_ptr<Connection> connection, const std::string& why) {   // by value: the map lets go of its own
+  void drop(std::shared_ptr<Connection> connection, End end, const std::string& why) {   // by value: the map lets go of its own
     if (!is_current(connection)) return;
     connections.erase(connection->node);
+    ++ended[static_cast<std::size_t>(end)];
+    const auto& counted = connection->session.counters();
+    past.acknowledged += counted.acknowledged;
+    past.resent += counted.resent;
+    past.coalesced += counted.coalesced;
     connection->timer.cancel();
     connection->prepare.reset();
     connection->socket->close(1000, why.substr(0, 100));
@@ -370,8 +421,49 @@ struct HubServer::Impl : std::enable_shared_from_this<HubServer::Impl> {
     runtime::post(runtime, [keep] {});
   }
 
+  void collect(base::MetricsPage& page) const {
+    NodeSession::Counters all = past;
+    std::size_t queued = 0, in_flight = 0, unsent = 0;
+    for (const auto& [node, connection] : connections) {
+      const auto& counted = connection->session.counters();
+      all.acknowledged += counted.acknowledged;
+      all.resent += counted.resent;
+      all.coalesced += counted.coalesced;
+      queued += connection->session.queued();
+      in_flight += connection->session.in_flight();
+      unsent += connection->socket->queued_bytes();
+    }
+    const auto gauge = [&page](const char* name, const char* help, std::size_t value) { page.gauge(name, help, static_cast<std::int64_t>(value)); };
+    gauge("KubeEdge_CloudHub_connected_nodes", "Number of nodes that are connected to this cloudcore", connections.size());
+    gauge("kubeedge_cloudhub_queued_objects", "Objects that wait for room in a node's window, one a UID", queued);
+    gauge("kubeedge_cloudhub_in_flight_messages", "Messages sent and not yet acknowledged", in_flight);
+    gauge("kubeedge_cloudhub_unsent_bytes", "Bytes queued to slow connections", unsent);
+    page.counter("kubeedge_cloudhub_acks_total", "Acknowledgements taken from edges", all.acknowledged);
+    page.counter("kubeedge_cloudhub_resent_messages_total", "Messages sent again for want of an acknowledgement", all.resent);
+    const char* drops = "Messages that a queue let go of, by policy: coalesced into a newer state, or all with the session for a resend";
+    page.counter("kubeedge_cloudhub_queue_drops_total", drops, all.coalesced, {{"policy", "coalesce"}});
+    page.counter("kubeedge_cloudhub_queue_drops_total", drops, ended[static_cast<std::size_t>(End::kOverflow)], {{"policy", "resend"}});
+    for (std::size_t i = 0; i < ended.size(); ++i)
+      page.counter("kubeedge_cloudhub_sessions_ended_total", "Sessions that ended, by who or what ended them", ended[i], {{"by", kEndNames[i]}});
+    for (std::size_t i = 0; i < bad.size(); ++i)
+      page.counter("kubeedge_cloudhub_rejected_messages_total", "Messages of edges that were not taken", bad[i], {{"reason", kBadNames[i]}});
+    for (const auto& [status, count] : refused)
+      page.counter("kubeedge_cloudhub_refused_connections_total", "Upgrades refused, by HTTP status", count, {{"code", std::to_string(status)}});
+    page.counter("kubeedge_cloudhub_suppressed_log_lines_total", "Lines about peers that were counted, not written", peers.suppressed());
+    for (const auto& [node, one] : traffic) collect(page, node.str(), one);
+    if (other_traffic.sessions > 0) collect(page, "", other_traffic);
+  }
+  static void collect(base::MetricsPage& page, const std::string& node, const Traffic& one) {
+    page.counter("kubeedge_cloudhub_node_sessions_total", "Connections of a node: one more than its reconnects", one.sessions, {{"node", node}});
+    page.counter("kubeedge_cloudhub_node_received_messages_total", "Messages from a node", one.received, {{"node", node}});
+    page.counter("kubeedge_cloudhub_node_received_bytes_total", "Bytes of messages from a node, before TLS and framing", one.received_bytes, {{"node", node}});
+    page.counter("kubeedge_cloudhub_node_sent_messages_total", "Messages to a node", one.sent, {{"node", node}});
+    page.counter("kubeedge_cloudhub_node_sent_bytes_total", "Bytes of messages to a node, before TLS and framing", one.sent_bytes, {{"node", node}});
+  }
+
   void resync() {
     if (stopped) return;
+    peers.flush();
     std::vector<std::shared_ptr<Connection>> begun;
     for (const auto& [node, connection] : connections)
       if (connection->session.begun()) begun.push_back(connection);
@@ -403,6 +495,8 @@ Result<void> HubServer::start() {
   tls.ca_pem = pki::pem("CERTIFICATE", impl_->options.ca.certificate_der);
   tls.verify_peer = net::TlsConfig::Peer::kRequire;
   listen.tls = std::move(tls);
+  // Room beyond the node limit: for newer connections of nodes that are here, and to tell the others why not.
+  listen.max_connections = std::max(listen.max_connections, impl_->options.node_limit + impl_->options.node_limit / 4);
   std::weak_ptr<Impl> weak = impl_;
   auto server = net::HttpServer::listen(impl_->runtime, impl_->options.listen, std::move(listen), {},
                                         [weak](net::HttpRequest request, std::shared_ptr<net::HttpResponder> responder) {
@@ -419,7 +513,7 @@ void HubServer::stop() {
   impl_->stopped = true;
   impl_->resync_timer.cancel();
   impl_->server.reset();
-  while (!impl_->connections.empty()) impl_->drop(impl_->connections.begin()->second, "the cloud stops");
+  while (!impl_->connections.empty()) impl_->drop(impl_->connections.begin()->second, End::kStop, "the cloud stops");
 }
 
 std::uint16_t HubServer::port() const { return impl_->server ? impl_->server->local().port : std::uint16_t{0}; }
@@ -441,18 +535,21 @@ bool HubServer::confirms(const NodeId& node) const {
 
 void HubServer::node_deleted(const NodeId& node) {
   disconnect(node, "the Node object was deleted");
+  impl_->traffic.erase(node);   // its session is over: nobody counts there any more
   impl_->records.clear(node, [] {});
 }
 
 void HubServer::disconnect(const NodeId& node, const std::string& why) {
-  if (const auto found = impl_->connections.find(node); found != impl_->connections.end()) impl_->drop(std::shared_ptr<Impl::Connection>(found->second), why);
+  if (const auto found = impl_->connections.find(node); found != impl_->connections.end()) impl_->drop(std::shared_ptr<Impl::Connection>(found->second), End::kDecided, why);
 }
 
 void HubServer::drop_revoked() {
   std::vector<std::shared_ptr<Impl::Connection>> revoked;
   for (const auto& [node, connection] : impl_->connections)
     if (impl_->revocations.revoked(node, connection->certified_s)) revoked.push_back(connection);
-  for (const auto& connection : revoked) impl_->drop(connection, "its certificate was revoked");
+  for (const auto& connection : revoked) impl_->drop(connection, End::kDecided, "its certificate was revoked");
 }
+
+void HubServer::collect(base::MetricsPage& page) const { impl_->collect(page); }
 
 }  // namespace kubeedge::cloud

@@ -8,6 +8,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "cloud/hub/node_session.h"
 #include "cloud/hub/revocations.h"
 #include "cloud/ports/edge_link.h"
@@ -58,6 +59,7 @@ class HubServer final : public EdgeLink {
   void disconnect(const NodeId& node, const std::string& why);
   // Sessions whose certificate is revoked by now end.
   void drop_revoked();
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

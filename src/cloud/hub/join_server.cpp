@@ -1,6 +1,9 @@
 #include "cloud/hub/join_server.h"
 
+#include <map>
+
 #include "base/json.h"
+#include "base/peer_log.h"
 #include "base/text.h"
 
 namespace kubeedge::cloud {
@@ -13,7 +16,7 @@ const kube::Resource kNodes{"", "v1", "nodes"};
 struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
   Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, SyncRecords& s, Revocations& v, JoinOptions o,
        unique_function<void(const NodeId&, const std::string&)> d)
-      : runtime(r), client(c), link(l), records(s), revocations(v), options(std::move(o)), disconnect(std::move(d)) {}
+      : runtime(r), client(c), link(l), records(s), revocations(v), options(std::move(o)), disconnect(std::move(d)), peers(r.log(), r.clock(), "join") {}
   Runtime runtime;
   kube::KubeClient& client;
   EdgeLink& link;
@@ -22,6 +25,9 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
   JoinOptions options;
   unique_function<void(const NodeId&, const std::string&)> disconnect;
   std::unique_ptr<net::HttpServer> server;
+  base::PeerLog peers;
+  std::uint64_t signed_by_token = 0, signed_by_certificate = 0;
+  std::map<int, std::uint64_t> refused;   // by HTTP status
 
   using Responder = std::shared_ptr<net::HttpResponder>;
 
@@ -29,11 +35,13 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
     responder->reply(status, {{"Content-Type", "text/plain; charset=utf-8"}}, Bytes(body));
   }
   void refuse(const Responder& responder, int status, const std::string& node, const std::string& why) {
-    base::log(runtime.log(), LogLevel::kWarning, "join", "node {} from {} refused: {}", node, responder->peer_address(), why);
+    ++refused[status];
+    peers.warn({node, {}}, "join from {} refused: {}", responder->peer_address(), why);
     text(responder, status, why + "\n");
   }
 
   void on_request(net::HttpRequest request, Responder responder) {
+    peers.flush();
     const std::string path = request.path();
     if (path == "/ca.crt" || path == "/edge.crt" || path.starts_with("/node/")) {
       if (request.method != "GET") return text(responder, 405, "only GET is served here\n");
@@ -110,6 +118,7 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
     }
     auto signed_der = pki::sign_csr(options.ca, request.body, *usage, now_s, std::int64_t{options.edge_certificate_days} * 86'400);
     if (!signed_der) return refuse(responder, 500, node, signed_der.error().message);
+    ++(by_token ? signed_by_token : signed_by_certificate);
     base::log(runtime.log(), LogLevel::kInfo, "join", "node {} from {}: certificate signed ({})", node, responder->peer_address(), by_token ? "token" : "rotation");
     auto reply = [responder, der = std::move(*signed_der)] {
       responder->reply(200, {{"Content-Type", "application/octet-stream"}}, Bytes(der));
@@ -152,6 +161,14 @@ Result<void> JoinServer::start() {
 }
 
 void JoinServer::stop() { impl_->server.reset(); }
+
+void JoinServer::collect(base::MetricsPage& page) const {
+  const char* help = "Edge certificates signed, by what the edge showed";
+  page.counter("kubeedge_join_certificates_signed_total", help, impl_->signed_by_token, {{"by", "token"}});
+  page.counter("kubeedge_join_certificates_signed_total", help, impl_->signed_by_certificate, {{"by", "certificate"}});
+  for (const auto& [status, count] : impl_->refused)
+    page.counter("kubeedge_join_refused_total", "Joins refused, by HTTP status", count, {{"code", std::to_string(status)}});
+}
 
 std::uint16_t JoinServer::port() const { return impl_->server ? impl_->server->local().port : std::uint16_t{0}; }
 

@@ -5,6 +5,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "cloud/hub/revocations.h"
 #include "cloud/ports/edge_link.h"
 #include "kube/client/kube_client.h"
@@ -31,6 +32,7 @@ class JoinServer {
   Result<void> start();
   void stop();
   std::uint16_t port() const;
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

@@ -83,6 +83,7 @@ bool NodeSession::enqueue(Message message, Milliseconds now) {
 
   for (auto& waiting : queue_) {
     if (waiting.key.uid != slot) continue;
+    ++counters_.coalesced;
     const bool stale = !key.deletion && (waiting.key.deletion || version_number(waiting.message.resource_version) >= version_number(message.resource_version));
     if (stale) return true;
     // An insert that never left stays an insert: the edge has not seen the object yet.
@@ -110,6 +111,7 @@ std::optional<Message> NodeSession::on_ack(const MessageId& parent, Milliseconds
   if (found == flights_.end()) return std::nullopt;
   Message message = std::move(found->second.message);
   flights_.erase(found);
+  ++counters_.acknowledged;
   pump(now);
   return message;
 }
@@ -127,6 +129,7 @@ void NodeSession::on_time(Milliseconds now) {
       continue;
     }
     flight.resend_at = now + options_.resend_after;
+    ++counters_.resent;
     sends_.push_back(flight.message);
     ++it;
   }

@@ -64,6 +64,12 @@ class NodeSession {
   std::size_t in_flight() const { return flights_.size(); }
   std::size_t queued() const { return queue_.size(); }
 
+  struct Counters {
+    std::uint64_t acknowledged = 0, resent = 0;
+    std::uint64_t coalesced = 0;   // an older state that never left, replaced by its successor or passed over
+  };
+  const Counters& counters() const { return counters_; }
+
  private:
   struct Flight {
     Message message;
@@ -86,6 +92,7 @@ class NodeSession {
   std::map<std::string, Flight> flights_;     // by message id
   std::list<Waiting> queue_;                  // at most one a UID
   std::vector<Message> sends_;
+  Counters counters_;
 };
 
 }  // namespace kubeedge::cloud

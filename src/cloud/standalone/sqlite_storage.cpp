@@ -252,4 +252,13 @@ std::unique_ptr<kube::Storage::Subscription> SqliteStorage::subscribe(const std:
   return std::make_unique<Handle>(std::move(subscriber));
 }
 
+std::string SqliteStorage::failure() const { return impl_->store->failure(); }
+
+void SqliteStorage::collect(base::MetricsPage& page) const {
+  impl_->store->collect(page);
+  for (const auto& [resource, objects] : impl_->objects)
+    page.gauge("kubeedge_standalone_objects", "Objects in the standalone API", static_cast<std::int64_t>(objects.size()), {{"resource", resource}});
+  page.gauge("kubeedge_standalone_event_log_bytes", "Bytes of past events kept for watches that resume", static_cast<std::int64_t>(impl_->log_bytes));
+}
+
 }  // namespace kubeedge::cloud

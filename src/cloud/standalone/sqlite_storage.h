@@ -9,6 +9,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "kube/rest/storage.h"
 
 namespace kubeedge::cloud {
@@ -33,6 +34,9 @@ class SqliteStorage final : public kube::Storage {
   // Events never come from inside this call.
   std::unique_ptr<Subscription> subscribe(const std::string& resource, std::uint64_t after,
                                           std::function<void(const kube::StorageEvent&)> on_event, bool& too_old) override;
+
+  std::string failure() const;   // why the last write did not reach the disk, "" when it did
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

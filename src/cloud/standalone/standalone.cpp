@@ -190,5 +190,7 @@ kube::KubeClient& Standalone::client() { return *impl_->client; }
 const Credentials& Standalone::credentials() const { return impl_->credentials; }
 std::uint16_t Standalone::api_port() const { return impl_->front_end->port(); }
 void Standalone::set_streams(NodeStreams* streams) { impl_->front_end->set_streams(streams); }
+std::string Standalone::storage_failure() const { return impl_->storage->failure(); }
+void Standalone::collect(base::MetricsPage& page) const { impl_->storage->collect(page); }
 
 }  // namespace kubeedge::cloud

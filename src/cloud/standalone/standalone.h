@@ -8,6 +8,7 @@
 #include <kubeedge/result.h>
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "cloud/ports/node_streams.h"
 #include "cloud/standalone/bootstrap.h"
 #include "kube/client/kube_client.h"
@@ -34,6 +35,8 @@ class Standalone {
   std::uint16_t api_port() const;
   // Who brings logs, exec and attach to the nodes; taken back with nullptr before it goes.
   void set_streams(NodeStreams* streams);
+  std::string storage_failure() const;       // "" = the last write reached the disk
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

@@ -172,4 +172,11 @@ void EventBus::on_message(Message message) {
 
 EventBus::Counters EventBus::counters() const { return impl_->counters; }
 
+void EventBus::collect(base::MetricsPage& page) const {
+  const Counters& c = impl_->counters;
+  page.counter("kubeedge_eventbus_uploads_total", "Uploads of MQTT apps handed to the link", c.uploads);
+  page.counter("kubeedge_eventbus_queue_drops_total", "Uploads let go of, by policy: they came while the cloud was away", c.dropped_offline, {{"policy", "offline"}});
+  page.counter("kubeedge_eventbus_refused_messages_total", "Messages of MQTT apps refused: too large, or not UTF-8", c.refused);
+}
+
 }  // namespace kubeedge::edge

@@ -8,6 +8,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "edge/ports/cloud_link.h"
 #include "edge/ports/mqtt.h"
 #include "mqtt/transport.h"
@@ -41,6 +42,7 @@ class EventBus final : public TwinOutput, public MessageSink {
     std::uint64_t refused = 0;          // too large, or not UTF-8
   };
   Counters counters() const;
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

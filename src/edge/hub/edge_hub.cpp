@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "edge/hub/link.h"
 #include "edge/hub/message_rate.h"
@@ -26,7 +27,7 @@ bool permanent(const Error& error) { return error.code == Errc::kUnauthenticated
 struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   Impl(const Runtime& r, HubOptions o)
       : runtime(r), options(std::move(o)), link(options.heartbeat), rate(options.message_qps, options.message_burst), timer(runtime),
-        rotation(runtime), pace(runtime) {}
+        rotation(runtime), pace(runtime), cloud(r.log(), r.clock(), "hub") {}
 
   Runtime runtime;
   HubOptions options;
@@ -41,8 +42,11 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   std::deque<unique_function<void(LinkState)>> handlers;   // deque: a handler may add one, which moves none
   unique_function<void(Error)> failed;
   std::string ip, last_error;
+  base::PeerLog cloud;
   bool stopped = false;
-  std::uint64_t dropped = 0;
+  struct {
+    std::uint64_t links = 0, failures = 0, received = 0, received_bytes = 0, sent = 0, sent_bytes = 0, dropped = 0, rejected = 0;
+  } counted;
 
   Milliseconds now() const { return runtime.clock().steady(); }
 
@@ -91,6 +95,7 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
   // A reason is logged when it changes: an outage of a night is one line, not ten thousand.
   void down(const std::string& why) {
     bool was_up = link.up();
+    if (!was_up) ++counted.failures;
     auto dead = std::move(socket);   // lives until the end of this call: we may be inside its handler
     runtime::post(runtime, [dead = std::move(dead)] {});
     if (was_up || why != last_error) log(runtime.log(), LogLevel::kWarning, "hub", "{}", why);
@@ -195,14 +200,17 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
     };
     socket->start(std::move(events));
     link.on_up(now());
+    ++counted.links;
     log(runtime.log(), LogLevel::kInfo, "hub", "link up to {}", socket->peer_address());
     pump();       // the first keepalive leaves before anything else
     if (link.up()) tell(true);
   }
 
   void received(Bytes text) {
+    ++counted.received;
+    counted.received_bytes += text.size();
     auto message = wire::decode(std::move(text));
-    if (!message) return log(runtime.log(), LogLevel::kWarning, "hub", "message refused: {}", message.error().message);
+    if (!message) return reject({}, message.error().message);
     std::vector<Link::Finished> finished;
     auto target = link.route(*message, finished);
     MessageSink* sink = nullptr;
@@ -211,14 +219,24 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
       case Link::Target::kMeta: sink = meta; break;
       case Link::Target::kTwin: sink = twin; break;
       case Link::Target::kBus: sink = bus; break;
-      case Link::Target::kTask: return log(runtime.log(), LogLevel::kWarning, "hub", "node tasks are not supported yet: {}", message->resource);
+      case Link::Target::kTask: return reject(message->resource, "node tasks are not supported yet");
       case Link::Target::kNone: break;
     }
-    if (!sink) return log(runtime.log(), LogLevel::kWarning, "hub", "nobody takes group \"{}\" ({})", message->group, message->resource);
+    if (!sink) return reject(message->resource, fmt::format("nobody takes group \"{}\"", message->group));
     sink->on_message(std::move(*message));
   }
 
-  void transmit(const Message& message) { socket->send(Bytes(wire::encode(message))); }
+  void reject(const std::string& resource, const std::string& why) {
+    ++counted.rejected;
+    cloud.warn({options.join.node.str(), resource}, "message of the cloud refused: {}", why);
+  }
+
+  void transmit(const Message& message) {
+    Bytes text(wire::encode(message));
+    ++counted.sent;
+    counted.sent_bytes += text.size();
+    socket->send(std::move(text));
+  }
   void send_in_turn(Message message) {
     if (!rate.limits() || !MessageRate::counts(message)) return transmit(message);
     rate.push(std::move(message));
@@ -275,7 +293,7 @@ void HubClient::send(Message message) {
   if (up())
     impl_->send_in_turn(std::move(message));
   else
-    ++impl_->dropped;
+    ++impl_->counted.dropped;
 }
 void HubClient::request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) {
   if (impl_->stopped) return done(Error{Errc::kUnavailable, "not connected"});
@@ -284,6 +302,21 @@ void HubClient::request(Message message, Milliseconds timeout, unique_function<v
   impl_->arm();
 }
 void HubClient::on_link(unique_function<void(LinkState)> handler) { impl_->handlers.push_back(std::move(handler)); }
+void HubClient::collect(base::MetricsPage& page) const {
+  const auto& c = impl_->counted;
+  page.gauge("kubeedge_edgehub_connected", "1 while the link to the cloud is up", up() ? 1 : 0);
+  page.counter("kubeedge_edgehub_connections_total", "Links that came up: one more than the reconnects", c.links);
+  page.counter("kubeedge_edgehub_failed_dials_total", "Attempts to join or to connect that failed", c.failures);
+  page.counter("kubeedge_edgehub_received_messages_total", "Messages from the cloud", c.received);
+  page.counter("kubeedge_edgehub_received_bytes_total", "Bytes of messages from the cloud, before TLS and framing", c.received_bytes);
+  page.counter("kubeedge_edgehub_sent_messages_total", "Messages to the cloud", c.sent);
+  page.counter("kubeedge_edgehub_sent_bytes_total", "Bytes of messages to the cloud, before TLS and framing", c.sent_bytes);
+  page.counter("kubeedge_edgehub_queue_drops_total", "Messages let go of, by policy: those that another part sends again when the link is back", c.dropped, {{"policy", "offline"}});
+  page.counter("kubeedge_edgehub_rejected_messages_total", "Messages of the cloud that were not understood", c.rejected);
+  page.gauge("kubeedge_edgehub_pending_requests", "Requests that wait for the cloud's answer", static_cast<std::int64_t>(impl_->link.pending()));
+  page.gauge("kubeedge_edgehub_unsent_bytes", "Bytes queued to the connection", static_cast<std::int64_t>(impl_->socket ? impl_->socket->queued_bytes() : 0));
+}
+
 LinkState HubClient::link() const { return up() ? LinkState::kUp : LinkState::kDown; }
 
 }  // namespace kubeedge::edge

@@ -7,6 +7,7 @@
 
 #include <kubeedge/edge.h>
 
+#include "base/metrics.h"
 #include "edge/hub/join.h"
 #include "edge/ports/cloud_link.h"
 
@@ -45,6 +46,7 @@ class HubClient final : public CloudLink, public kubeedge::EdgeHub {
   // EdgeHub
   void on_link(unique_function<void(LinkState)> handler) override;
   LinkState link() const override;
+  void collect(base::MetricsPage& page) const;
 
  private:
   struct Impl;

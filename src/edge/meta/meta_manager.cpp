@@ -1,6 +1,7 @@
 #include "edge/meta/meta_manager.h"
 
 #include "base/json.h"
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "wire/message_codec.h"
 #include "wire/resource_path.h"
@@ -81,15 +82,17 @@ std::string_view meta_schema() {
 }
 
 struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
-  Impl(const Runtime& r, store::Store& s, NodeId n) : runtime(r), store(s), node(std::move(n)) {}
+  Impl(const Runtime& r, store::Store& s, NodeId n) : runtime(r), store(s), node(std::move(n)), cloud(r.log(), r.clock(), "meta") {}
 
   Runtime runtime;
   store::Store& store;
   NodeId node;
+  base::PeerLog cloud;
   CloudLink* link = nullptr;
   PodSink* pods = nullptr;
   DeviceSink* devices = nullptr;
   std::string store_id;
+  std::uint64_t acks = 0, refused = 0;   // of the cloud's messages
 
   std::int64_t now_ms() const { return runtime.clock().unix_ms(); }
 
@@ -111,7 +114,8 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void send_error(const Message& in, const std::string& text) {
-    log(runtime.log(), LogLevel::kError, "meta", "{} {}: {}", in.operation, in.resource, text);
+    ++refused;
+    cloud.warn({node.str(), in.resource}, "{} not taken: {}", in.operation, text);
     if (!link) return;
     Message out = wire::respond(in, wire::json_string(text), now_ms());
     out.source = "metamanager";
@@ -119,6 +123,7 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
     link->send(std::move(out));
   }
   void acknowledge(const Message& in) {
+    ++acks;
     if (link) link->send(wire::ack(in, now_ms()));
   }
 
@@ -290,6 +295,11 @@ void MetaManager::on_message(Message message) {
   }
   log(impl_->runtime.log(), LogLevel::kWarning, "meta", "operation \"{}\" on {} is not supported, ignored", message.operation,
       message.resource);
+}
+
+void MetaManager::collect(base::MetricsPage& page) const {
+  page.counter("kubeedge_metamanager_acks_total", "The cloud's messages acknowledged, each after its commit", impl_->acks);
+  page.counter("kubeedge_metamanager_refused_messages_total", "The cloud's messages not taken: no object, or not stored", impl_->refused);
 }
 
 std::optional<Bytes> MetaManager::local(const std::string& key) const { return impl_->local(key); }

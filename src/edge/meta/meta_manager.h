@@ -7,6 +7,7 @@
 
 #include <kubeedge/runtime.h>
 
+#include "base/metrics.h"
 #include "edge/ports/cloud_link.h"
 #include "edge/ports/meta_client.h"
 #include "store/store.h"
@@ -35,6 +36,7 @@ class MetaManager final : public MetaClient, public MessageSink {
 
   // MessageSink: insert, update, delete from the cloud, and answers nobody waits for any more.
   void on_message(Message message) override;
+  void collect(base::MetricsPage& page) const;
 
   // MetaClient
   std::optional<Bytes> local(const std::string& key) const override;

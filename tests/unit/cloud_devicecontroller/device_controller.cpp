@@ -92,7 +92,7 @@ Message report() {
 }
 void settle(asio::io_context& loop) {
   loop.restart();
-  loop.run_for(std::chrono::milliseconds(20));
+  loop.run_for(std::chrono::milliseconds(100));
 }
 
 }  // namespace
