@@ -100,13 +100,13 @@ def aggregation(lab):
     apply_yaml(lab, """
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: gadget-view, labels: {rbac.authorization.k8s.io/aggregate-to-view: "true"}}
-rules: [{apiGroups: [example.com], resources: [gadgets], verbs: [get]}]
+metadata: {name: csr-view, labels: {rbac.authorization.k8s.io/aggregate-to-view: "true"}}
+rules: [{apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [get]}]
 """)
     for user in ("vic", "eve"):
-        until(10, f"{user} may get gadgets", lambda: can(lab, "get", "gadgets.example.com", "-n", "shop", "--as", user))
-    lab.kubectl("delete", "clusterrole", "gadget-view")
-    until(10, "no longer", lambda: not can(lab, "get", "gadgets.example.com", "-n", "shop", "--as", "eve"))
+        until(10, f"{user} may get what is new", lambda: can(lab, "get", "certificatesigningrequests.certificates.k8s.io", "-n", "shop", "--as", user))
+    lab.kubectl("delete", "clusterrole", "csr-view")
+    until(10, "no longer", lambda: not can(lab, "get", "certificatesigningrequests.certificates.k8s.io", "-n", "shop", "--as", "eve"))
 
 
 def accounts(lab):
@@ -166,7 +166,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: kept, namespace: shop}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
-subjects: [{kind: User, name: kim}, {kind: ServiceAccount, name: kim, namespace: shop}]
+subjects: [{kind: User, name: kim, apiGroup: rbac.authorization.k8s.io}, {kind: ServiceAccount, name: kim, namespace: shop}]
 """
     apply_yaml(lab, manifest)
     assert "unchanged" in apply_yaml(lab, manifest).stdout

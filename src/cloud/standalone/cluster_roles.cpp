@@ -60,7 +60,8 @@ struct ClusterRoles::Impl : std::enable_shared_from_this<ClusterRoles::Impl> {
       std::map<std::string, json> stored;
       for (const Bytes& item : listed->items) {
         json binding = base::parse_json(item);
-        stored[json_text(binding, {"metadata", "name"})] = std::move(binding);
+        const std::string name = json_text(binding, {"metadata", "name"});
+        stored[name] = std::move(binding);
       }
       for (const json& binding : default_cluster_role_bindings()) self->ensure(kBindings, binding, stored[json_text(binding, {"metadata", "name"})], "subjects");
     });
