@@ -158,13 +158,13 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     call.responder = std::move(responder);
     call.kind = schema::find("", "v1", "pods");
     call.target = std::move(**parse_target(call.request.path));   // is_pod_stream() read it
+    if (!authorized(call, &call.target)) return std::nullopt;
     const std::string& method = call.request.method;
     const bool log = call.target.subresource == "log";
     if (method != "GET" && (log || method != "POST")) {
       call.fail(method_not_allowed("the server does not allow this method on the requested resource"));
       return std::nullopt;
     }
-    if (!allowed(call, method == "GET" ? "get" : "create", std::string(call.kind->plural))) return std::nullopt;
     const auto found = storage.get(call.key());
     auto stream = found ? rest::pod_stream(parsed(*found), call.target.subresource, call.request.query)
                         : std::variant<PodStream, Failure>(not_found(*call.kind, call.target.name));
