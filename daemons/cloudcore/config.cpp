@@ -27,12 +27,15 @@ Keys keys(Config& c) {
     {"modules.cloudHub.websocket.address", {Kind::kText, [&c](const YAML::Node& n) { c.hub_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.websocket.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.hub_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
     {"modules.cloudStream.enable", {Kind::kFlag, [&c](const YAML::Node& n) { c.stream_enabled = n.as<bool>(c.stream_enabled); }}},
+    {"modules.cloudStream.streamPort", {Kind::kNumber, [&c](const YAML::Node& n) { c.kubelet_api_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
     {"modules.cloudStream.tunnelPort", {Kind::kNumber, [&c](const YAML::Node& n) { c.stream_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}},
     {"modules.cloudHub.https.address", {Kind::kText, [&c](const YAML::Node& n) { c.join_address = n.as<std::string>(""); }}},
     {"modules.cloudHub.https.port", {Kind::kNumber, [&c](const YAML::Node& n) { c.join_port = static_cast<std::uint16_t>(n.as<std::int64_t>(0)); }}}};
   const std::pair<const char*, std::string*> texts[] = {{"kubeAPIConfig.kubeConfig", &c.kubeconfig},          {"kubeAPIConfig.master", &c.master},
                                                         {"modules.cloudHub.tlsCAFile", &c.ca_file},           {"modules.cloudHub.tlsCAKeyFile", &c.ca_key_file},
-                                                        {"modules.cloudHub.tlsCertFile", &c.server_file},     {"modules.cloudHub.tlsPrivateKeyFile", &c.server_key_file}};
+                                                        {"modules.cloudHub.tlsCertFile", &c.server_file},     {"modules.cloudHub.tlsPrivateKeyFile", &c.server_key_file},
+                                                        {"modules.cloudStream.tlsStreamCAFile", &c.stream_ca_file}, {"modules.cloudStream.tlsStreamCertFile", &c.stream_cert_file},
+                                                        {"modules.cloudStream.tlsStreamPrivateKeyFile", &c.stream_key_file}};
   for (const auto& [key, value] : texts)
     all[key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
   kubeedge::RouterOptions& r = c.router;
@@ -46,9 +49,9 @@ Keys keys(Config& c) {
     all[std::string("modules.router.") + key] = {Kind::kText, [into = value](const YAML::Node& n) { *into = n.as<std::string>(""); }};
   // JSON is spoken and the API server's own flow control honoured (429), whatever these say.
   all["kubeAPIConfig.contentType"] = {Kind::kText, {}};
-  for (const char* text : {"tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile", "tlsStreamCAFile", "tlsStreamCertFile", "tlsStreamPrivateKeyFile"})
+  for (const char* text : {"tlsTunnelCAFile", "tlsTunnelCertFile", "tlsTunnelPrivateKeyFile"})
     all[std::string("modules.cloudStream.") + text] = {Kind::kText, {}};
-  for (const char* number : {"modules.cloudStream.streamPort", "kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
+  for (const char* number : {"kubeAPIConfig.qps", "kubeAPIConfig.burst", "modules.cloudHub.writeTimeout",
                            "modules.edgeController.nodeUpdateFrequency"})
     all[number] = {Kind::kNumber, {}};
   for (const char* flag : {"modules.cloudHub.enable", "modules.cloudHub.websocket.enable", "modules.cloudHub.https.enable", "modules.edgeController.enable",

@@ -20,6 +20,9 @@ struct Config {
   std::string hub_address = "0.0.0.0", join_address = "0.0.0.0";
   kubeedge::RouterOptions router;
   std::uint16_t hub_port = 10000, join_port = 10002, stream_port = 10004;
+  // The kubelet's API for a kube-apiserver: served where the files are there.
+  std::uint16_t kubelet_api_port = 10003;
+  std::string stream_ca_file = "/etc/kubeedge/ca/streamCA.crt", stream_cert_file = "/etc/kubeedge/certs/stream.crt", stream_key_file = "/etc/kubeedge/certs/stream.key";
   bool stream_enabled = true;                   // modules.cloudStream.enable
   std::int64_t node_limit = 1000, keepalive_s = 30, edge_certificate_days = 365, token_refresh_h = 12;
 };

@@ -60,6 +60,23 @@ cloud::CloudOptions cloud_options(const Config& config, kubeedge::pki::KeyPair c
   return options;
 }
 
+// All three files or none: without them a kube-apiserver cannot ask for logs.
+Result<void> set_kubelet_api(cloud::CloudOptions::KubeletApi& api, const Config& config) {
+  api.port = config.kubelet_api_port;
+  for (const auto& [file, into] : {std::pair{&config.stream_ca_file, &api.ca_pem}, {&config.stream_key_file, &api.private_key_pem},
+                                   {&config.stream_cert_file, &api.certificate_pem}}) {
+    auto text = kubeedge::runtime::read_text_file(*file);
+    if (text) {
+      *into = std::move(*text);
+      continue;
+    }
+    if (text.error().code != kubeedge::Errc::kNotFound) return std::move(text).error();
+    api.certificate_pem.clear();
+    return {};
+  }
+  return {};
+}
+
 void print_token_line(const std::string& address, const std::string& token) {
   std::cerr << "join:     edgecore --cloud " << address << " --token <the line below>\n";
   std::cout << token << "\n";
@@ -104,6 +121,8 @@ class OnCluster {
   Result<void> start(const cloud::ClusterCredentials& credentials) {
     cloud::CloudOptions options = cloud_options(config_, credentials.ca, credentials.server);
     options.api_ca_pem = api_ca_;
+    options.kubelet_api.cloud_ip = join_address(credentials.addresses);
+    if (auto read = set_kubelet_api(options.kubelet_api, config_); !read) return read;
     auto made = cloud::Cloud::create(runtime_, client_, options);
     if (!made) return made.error();
     cloud_ = std::move(*made);

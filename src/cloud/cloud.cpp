@@ -7,6 +7,7 @@
 #include "cloud/hub/join_server.h"
 #include "cloud/hub/revocations.h"
 #include "cloud/router/router.h"
+#include "cloud/stream/stream_server.h"
 #include "cloud/stream/tunnel_server.h"
 #include "cloud/synccontroller/sync_controller.h"
 #include "runtime/files.h"
@@ -30,7 +31,17 @@ HubOptions hub_options(const CloudOptions& options) {
 }
 
 TunnelServerOptions tunnel_options(const CloudOptions& options) {
-  return {options.ca, options.server, net::Endpoint{options.stream_address, options.stream_port}, options.node_limit};
+  return {options.ca, options.server, net::Endpoint{options.stream_address, options.stream_port}, options.node_limit, {}, {}};
+}
+
+StreamServerOptions stream_options(const CloudOptions& options) {
+  StreamServerOptions stream;
+  stream.listen = net::Endpoint{options.kubelet_api.address, options.kubelet_api.port};
+  stream.tls.certificate_pem = options.kubelet_api.certificate_pem;
+  stream.tls.private_key_pem = options.kubelet_api.private_key_pem;
+  stream.tls.ca_pem = options.kubelet_api.ca_pem;
+  stream.cloud_ip = options.kubelet_api.cloud_ip;
+  return stream;
 }
 
 JoinOptions join_options(const CloudOptions& options) {
@@ -77,12 +88,17 @@ class CloudImpl final : public Cloud {
   CloudImpl(const Runtime& runtime, kube::KubeClient& client, const CloudOptions& options, std::optional<RouterConfig> router)
       : runtime_(runtime),
         sync_(runtime, client),
-        revocations_(runtime, client, [this] { hub_.drop_revoked(); }),
+        revocations_(runtime, client, [this] {
+          hub_.drop_revoked();
+          streams_.drop_revoked();
+        }),
         hub_(runtime, client, sync_, revocations_, hub_options(options)),
         edge_(runtime, client, hub_, sync_),
         device_(runtime, client, hub_, DeviceOptions{Milliseconds{options.status_interval_ms}}),
-        streams_(runtime, tunnel_options(options)),
+        streams_(runtime, with_news(tunnel_options(options))),
+        kubelet_api_(runtime, client, streams_, stream_options(options)),
         streams_wanted_(options.stream_enabled),
+        kubelet_api_wanted_(options.stream_enabled && !options.kubelet_api.certificate_pem.empty()),
         monitor_address_(options.monitor),
         join_(runtime, client, hub_, sync_, revocations_, join_options(options), [this](const NodeId& node, const std::string& why) {
           hub_.disconnect(node, why);
@@ -109,6 +125,7 @@ class CloudImpl final : public Cloud {
     auto bound = hub_.start();
     if (bound) bound = join_.start();
     if (bound && streams_wanted_) bound = streams_.start();
+    if (bound && kubelet_api_wanted_) bound = kubelet_api_.start();
     if (bound && router_) bound = router_->start();
     if (!bound) {
       shut_down();
@@ -155,9 +172,16 @@ class CloudImpl final : public Cloud {
     monitor_ = std::move(*opened);
   }
 
+  TunnelServerOptions with_news(TunnelServerOptions options) {
+    options.revoked = [this](const NodeId& node, std::int64_t issued_unix_s) { return revocations_.revoked(node, issued_unix_s); };
+    options.on_connected = [this](const NodeId& node) { kubelet_api_.node_connected(node); };
+    return options;
+  }
+
   void shut_down() {
     monitor_.reset();
     join_.stop();
+    kubelet_api_.stop();
     streams_.stop();
     hub_.stop();
     if (router_) router_->stop();
@@ -175,7 +199,8 @@ class CloudImpl final : public Cloud {
   DeviceController device_;
   std::optional<Router> router_;
   TunnelServer streams_;
-  bool streams_wanted_;
+  StreamServer kubelet_api_;
+  bool streams_wanted_, kubelet_api_wanted_;
   std::string monitor_address_;
   JoinServer join_;
   base::Metrics metrics_;

@@ -28,6 +28,13 @@ struct CloudOptions {
   bool stream_enabled = true;                // the edges' stream tunnels: kubectl logs, exec and attach
   std::string stream_address = "0.0.0.0";    // WSS, upstream's 10004
   std::uint16_t stream_port = 10004;
+  struct KubeletApi {                        // for a kube-apiserver (HTTPS, upstream's 10003); without a certificate it is not served
+    std::string address = "0.0.0.0";
+    std::uint16_t port = 10003;
+    std::string certificate_pem, private_key_pem;
+    std::string ca_pem;                      // of the API server's own client certificate
+    std::string cloud_ip;                    // under which its tunnel port is recorded
+  } kubelet_api;
   std::size_t node_limit = 1000;             // live sessions; one more is refused with 503 and a reason
   int keepalive_s = 30;                      // a session without a keepalive message for so long is dead
   int edge_certificate_days = 365;

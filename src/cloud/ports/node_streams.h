@@ -18,7 +18,7 @@ struct NodeCall {
   std::string method = "GET";
   std::string path;               // of the kubelet's API, decoded: /containerLogs/<ns>/<pod>/<container>
   std::string query;              // raw
-  net::Headers headers;           // those of an upgrade
+  net::Headers headers;           // the user's; those of an upgrade are passed on
 };
 
 // Lives on the cloud's loop.

@@ -117,16 +117,6 @@ NodeCall::Kind kind_of(const std::string& subresource) {
   return subresource == "log" ? NodeCall::Kind::kLogs : subresource == "attach" ? NodeCall::Kind::kAttach : NodeCall::Kind::kExec;
 }
 
-// The headers of an upgrade; who the user is concerns us alone.
-net::Headers upgrade_headers(const net::Headers& from) {
-  net::Headers out;
-  for (const auto& [name, value] : from) {
-    const std::string key = base::lower(name);
-    if (key == "connection" || key == "upgrade" || key == "x-stream-protocol-version" || key.starts_with("sec-websocket-")) out.emplace_back(name, value);
-  }
-  return out;
-}
-
 }  // namespace
 
 struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
@@ -186,7 +176,7 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
     if (!target) return;
     if (target->subresource != "log" && net::header(headers, "Upgrade").empty())
       return refuse_stream(*responder, 400, "Upgrade request required");
-    NodeCall call{kind_of(target->subresource), method, std::move(target->path), std::move(target->query), upgrade_headers(headers)};
+    NodeCall call{kind_of(target->subresource), method, std::move(target->path), std::move(target->query), headers};
     streams->relay(NodeId(target->node), std::move(call), std::move(responder), refuse_stream);
   }
 };

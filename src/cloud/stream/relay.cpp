@@ -137,7 +137,8 @@ void Relay::become_pipe(std::string_view rest) {
   state_ = State::kPipe;
   user_ = std::move(stream);
   if (!rest.empty()) to_user(Bytes(std::string(rest)), 0);
-  early.empty() ? read_user() : from_user(std::move(early));
+  read_user();   // at once: the HTTP server's own read is still under way and would swallow what comes
+  from_user(early.view());
 }
 
 void Relay::to_user(Bytes data, std::size_t worth) {
@@ -150,24 +151,27 @@ void Relay::to_user(Bytes data, std::size_t worth) {
 }
 
 void Relay::read_user() {
+  reading_ = true;
   user_->read([weak = weak_from_this()](Result<Bytes> data) {
     const auto self = weak.lock();
     if (!self || self->state_ == State::kOver) return;
+    self->reading_ = false;
     if (!data || data->empty()) return self->leave(true);
-    self->from_user(std::move(*data));
+    self->from_user(data->view());
   });
 }
 
 // A user is read no faster than the node takes it.
-void Relay::from_user(Bytes data) {
-  const std::size_t now = std::min(data.size(), tunnel_->room());
-  if (now > 0) tunnel_->to_node(data.view().substr(0, now));
-  held_ = data.slice(now, data.size() - now);
-  if (held_.empty()) read_user();
+void Relay::from_user(std::string_view data) {
+  held_ += data;
+  const std::size_t now = std::min(held_.size(), tunnel_->room());
+  if (now > 0) tunnel_->to_node(std::string_view(held_).substr(0, now));
+  held_.erase(0, now);
+  if (held_.empty() && !reading_) read_user();
 }
 
 void Relay::on_room() {
-  if (state_ == State::kPipe && !held_.empty()) from_user(std::exchange(held_, Bytes()));
+  if (state_ == State::kPipe && !held_.empty()) from_user("");
 }
 
 // ---- ends

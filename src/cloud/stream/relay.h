@@ -47,7 +47,7 @@ class Relay final : public std::enable_shared_from_this<Relay> {
   void become_pipe(std::string_view rest);
   void to_user(Bytes data, std::size_t worth);
   void read_user();
-  void from_user(Bytes data);
+  void from_user(std::string_view data);
   void finish_message();
   void refuse(int status, const std::string& text);
   void leave(bool tell_node);
@@ -62,7 +62,8 @@ class Relay final : public std::enable_shared_from_this<Relay> {
   State state_ = State::kHead;
   std::string body_;                       // parsed out of the bytes at hand, or the text of a refusal
   std::unique_ptr<net::Stream> user_;      // after an upgrade
-  Bytes held_;                             // from the user, until the tunnel has room
+  std::string held_;                       // from the user, until the tunnel has room: one read, and what came with the request
+  bool reading_ = false;
 };
 
 }  // namespace kubeedge::cloud

@@ -15,12 +15,23 @@ namespace {
 using wire::TunnelStreams;
 using wire::TunnelType;
 
+// Of a user's request the node gets what an upgrade needs; who the user is concerns the cloud alone.
+net::Headers upgrade_headers(const net::Headers& from) {
+  net::Headers out;
+  for (const auto& [name, value] : from) {
+    const std::string key = base::lower(name);
+    if (key == "connection" || key == "upgrade" || key == "x-stream-protocol-version" || key.starts_with("sec-websocket-")) out.emplace_back(name, value);
+  }
+  return out;
+}
+
 }  // namespace
 
 struct TunnelServer::Impl : std::enable_shared_from_this<TunnelServer::Impl> {
   // One node's tunnel.
   struct Tunnel {
     NodeId node;
+    std::int64_t certified_s = 0;
     std::unique_ptr<net::WebSocket> socket;
     std::uint64_t window = 0;        // what the edge takes of each stream at first; 0 = it knows no windows
     TunnelStreams table;
@@ -90,6 +101,9 @@ struct TunnelServer::Impl : std::enable_shared_from_this<TunnelServer::Impl> {
     const auto certificate = responder->peer_certificate();
     if (node.empty() || !certificate || certificate->common_name != "system:node:" + node)
       return refuse_tunnel(*responder, 403, fmt::format("{} is not the certificate's {}", wire::kTunnelNodeHeader, certificate ? certificate->common_name : "node"));
+    const auto facts = pki::parse_certificate(certificate->der);
+    if (!facts) return refuse_tunnel(*responder, 403, facts.error().message);
+    if (options.revoked && options.revoked(NodeId(node), facts->not_before)) return refuse_tunnel(*responder, 403, "this certificate of node " + node + " was revoked");
     if (!tunnels.contains(NodeId(node)) && tunnels.size() >= options.node_limit)
       return refuse_tunnel(*responder, 503, fmt::format("node limit of {} tunnels reached", options.node_limit));
     net::WebSocketOptions socket_options;
@@ -99,6 +113,7 @@ struct TunnelServer::Impl : std::enable_shared_from_this<TunnelServer::Impl> {
     if (!socket) return;
     auto tunnel = std::make_shared<Tunnel>();
     tunnel->node = NodeId(node);
+    tunnel->certified_s = facts->not_before;
     tunnel->socket = std::move(socket);
     if (const auto window = base::to_int(net::header(request.headers, wire::kTunnelWindowHeader)); window && *window > 0)
       tunnel->window = static_cast<std::uint64_t>(*window);
@@ -128,6 +143,7 @@ struct TunnelServer::Impl : std::enable_shared_from_this<TunnelServer::Impl> {
     };
     tunnel->socket->start(std::move(events));
     say(LogLevel::kInfo, "node {}: stream tunnel from {}", tunnel->node.str(), tunnel->socket->peer_address());
+    if (options.on_connected) options.on_connected(tunnel->node);
   }
 
   void drop(const TunnelPtr& tunnel, const std::string& why) {
@@ -189,11 +205,10 @@ struct TunnelServer::Impl : std::enable_shared_from_this<TunnelServer::Impl> {
     connect.method = std::move(call.method);
     connect.path = std::move(call.path);
     connect.query = std::move(call.query);
-    connect.headers = std::move(call.headers);
     connect.window = tunnel->window > 0 ? TunnelStreams::kWindow : 0;
     const TunnelType type = call.kind == NodeCall::Kind::kAttach ? TunnelType::kAttach : TunnelType::kExec;
-    // The kubelet ends the connection after its answer, so that the edge ends the stream.
-    if (call.kind == NodeCall::Kind::kLogs) connect.headers = {{"Connection", "close"}, {"User-Agent", "cloudcore"}};
+    // A kubelet ends the connection after a log, so that the edge ends the stream.
+    connect.headers = call.kind == NodeCall::Kind::kLogs ? net::Headers{{"Connection", "close"}} : upgrade_headers(call.headers);
     auto made = std::make_shared<Relay>(runtime, node.str(), std::move(responder), refuse, std::make_unique<RelayEnd>(tunnel, id));
     tunnel->relays[id] = made;
     tunnel->send(id, type, wire::encode_connect(type, connect));
@@ -233,6 +248,13 @@ bool TunnelServer::connected(const NodeId& node) const { return impl_->tunnels.c
 
 void TunnelServer::disconnect(const NodeId& node, const std::string& why) {
   if (const auto found = impl_->tunnels.find(node); found != impl_->tunnels.end()) impl_->drop(found->second, why);
+}
+
+void TunnelServer::drop_revoked() {
+  std::vector<Impl::TunnelPtr> revoked;
+  for (const auto& [node, tunnel] : impl_->tunnels)
+    if (impl_->options.revoked && impl_->options.revoked(node, tunnel->certified_s)) revoked.push_back(tunnel);
+  for (const auto& tunnel : revoked) impl_->drop(tunnel, "its certificate was revoked");
 }
 
 void TunnelServer::relay(const NodeId& node, NodeCall call, std::shared_ptr<net::HttpResponder> responder, Refuse refuse) {

@@ -3,6 +3,7 @@
 // Promises: one tunnel a node, the newest wins; a user who does not read neither fills memory nor holds up other streams.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include <kubeedge/runtime.h>
@@ -17,6 +18,8 @@ struct TunnelServerOptions {
   pki::KeyPair ca, server;
   net::Endpoint listen{"0.0.0.0", 10004};
   std::size_t node_limit = 1000;
+  std::function<bool(const NodeId&, std::int64_t issued_unix_s)> revoked;   // is a certificate of the node too old to be its own?
+  std::function<void(const NodeId&)> on_connected;   // a tunnel is up
 };
 
 // Lives on the runtime's executor.
@@ -35,6 +38,7 @@ class TunnelServer final : public NodeStreams {
   bool connected(const NodeId& node) const;
   // The node's tunnel, if any, ends now: it was deleted, or taken over.
   void disconnect(const NodeId& node, const std::string& why);
+  void drop_revoked();   // `revoked` may say otherwise than before
 
   void relay(const NodeId& node, NodeCall call, std::shared_ptr<net::HttpResponder> responder, Refuse refuse) override;
 

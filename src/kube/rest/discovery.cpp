@@ -72,6 +72,12 @@ std::optional<Json> api_resource_list(const std::string& group, const std::strin
       Json binding = resource(kind, "/binding", {"create"});
       binding["kind"] = "Binding";
       resources.push_back(binding);
+      resources.push_back(resource(kind, "/log", {"get"}));
+      for (const auto& [sub, options] : {std::pair{"/attach", "PodAttachOptions"}, {"/exec", "PodExecOptions"}, {"/portforward", "PodPortForwardOptions"}}) {
+        Json stream = resource(kind, sub, {"create", "get"});
+        stream["kind"] = options;
+        resources.push_back(stream);
+      }
     }
     if (kind.kind == "ServiceAccount") {
       Json token = resource(kind, "/token", {"create"});

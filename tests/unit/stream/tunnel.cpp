@@ -54,7 +54,8 @@ struct World : Loop {
   std::string folder = (std::filesystem::temp_directory_path() / ("ke-stream." + std::to_string(::getpid()))).string();
   pki::KeyPair ca = *pki::new_ca(now_s());
   pki::KeyPair server_pair = *pki::new_server_certificate(ca, {{"localhost"}, {"127.0.0.1"}}, now_s());
-  cloud::TunnelServer server{runtime, {ca, server_pair, {"127.0.0.1", 0}, 10}};
+  cloud::TunnelServer server{runtime, {ca, server_pair, {"127.0.0.1", 0}, 10, [this](const NodeId&, std::int64_t issued) { return issued < revoked_before; }, {}}};
+  std::int64_t revoked_before = 0;
   FakeNode node;
   std::unique_ptr<edge::TunnelClient> client;
   std::unique_ptr<net::HttpServer> front;
@@ -253,6 +254,17 @@ TEST_CASE("tunnel: the newest of a node wins; another node's certificate is refu
   CHECK(!world.server.connected(NodeId("edge1")));
 }
 
+TEST_CASE("tunnel: a revoked certificate has no tunnel, and loses the one it has") {
+  World world;
+  world.connected();
+  world.revoked_before = now_s() + 100;
+  world.server.drop_revoked();
+  CHECK(!world.server.connected(NodeId("edge1")));
+  world.client->on_link(true);
+  world.run(Milliseconds{300});
+  CHECK(!world.server.connected(NodeId("edge1")));
+}
+
 TEST_CASE("tunnel: an edge that knows no windows is cut when a user does not read, and what is no message is passed over") {
   World world;
   world.client->stop();
@@ -277,7 +289,7 @@ TEST_CASE("tunnel: an edge that knows no windows is cut when a user does not rea
   const auto connect = wire::decode_connect(got[0].data);
   REQUIRE(connect);
   CHECK(connect->window == 0);
-  CHECK(connect->headers.size() == 2);
+  CHECK(connect->headers.size() == 1);
 
   go->send(Bytes(std::string("\xff\xff\xff")));
   go->send(Bytes(wire::encode_tunnel(999, wire::TunnelType::kData, "nobody's")));
