@@ -47,6 +47,7 @@ Result<std::string> der_from_pem(std::string_view pem_text, std::string_view lab
 // PEM texts of a certificate and its key ("EC PRIVATE KEY"); a key of another certificate is an error.
 Result<KeyPair> pair_from_pem(std::string_view certificate_pem, std::string_view key_pem);
 std::string sha256_hex(std::string_view bytes);
+bool same_secret(std::string_view given, std::string_view wanted);   // in a time that tells nothing of the content
 
 // Join token: hex(sha256(CA DER)) "." JWT HS256 over the CA's SEC1 key DER.
 std::string new_token(const KeyPair& ca, std::int64_t expires_unix_s);

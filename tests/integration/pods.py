@@ -357,7 +357,7 @@ def hooks(pods):
     ids = dict(line.split(":\t", 1) for line in open(f"/proc/{pods.task_pid(pods.id('nobody'))}/status") if line.startswith(("Uid", "Gid", "Groups")))
     assert ids["Uid"].split()[0] == "65534" and ids["Gid"].split()[0] == "65533" and "4321" in ids["Groups"].split(), ids
     assert pods.inside("nobody", "/empty").stat().st_gid == 4321
-    until(20, "late Failed", lambda: pods.status("late").get("phase") == "Failed" and "terminated" in pods.container("late")["state"])
+    until(20, "late Failed", lambda: pods.status("late").get("phase") == "Failed" and "terminated" in pods.container("late").get("state", {}))
     assert pods.status("late")["reason"] == "DeadlineExceeded"
     pods.lab.kubectl("delete", "pod", "bad-hook", "bad-init", "root-refused", "nobody", "late", "--timeout=30s")
 

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <map>
 
-#include <openssl/crypto.h>
-
 #include "base/text.h"
 #include "cloud/router/router_core.h"
 #include "cloud/router/rule_status.h"
 #include "kube/client/informer.h"
 #include "net/addresses.h"
 #include "net/url.h"
+#include "pki/pki.h"
 #include "runtime/timer.h"
 #include "wire/validated_json.h"
 
@@ -159,10 +158,7 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
     soon();
   }
 
-  bool allowed(std::string_view authorization) const {
-    const std::string wanted = "Bearer " + options.token;
-    return authorization.size() == wanted.size() && CRYPTO_memcmp(authorization.data(), wanted.data(), wanted.size()) == 0;
-  }
+  bool allowed(std::string_view authorization) const { return pki::same_secret(authorization, "Bearer " + options.token); }
 
   void answer(std::uint64_t id, int code, net::Headers headers, Bytes body) {
     const auto found = requests.find(id);

@@ -221,7 +221,7 @@ TEST_CASE("tunnel: an exec is bytes both ways once the runtime has upgraded") {
   CHECK(world.node.call.method == "POST");
   CHECK(world.node.call.query == "command=sh");
   world.node.answer->raw();
-  world.node.answer->data("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4\r\n\r\n\x01first");
+  world.node.answer->data("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4\r\n\r\n\x01""first");
   world.until([&] { return user.got().ends_with("\x01""first") && world.node.typed == "typed"; });
   CHECK(user.got().starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
   CHECK(user.got().find("X-Stream-Protocol-Version: v4\r\n") != std::string::npos);
