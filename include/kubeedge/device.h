@@ -55,7 +55,7 @@ class Driver;
 // A property whose type is known at run time. Cheap to copy; may outlive its Client (its calls then fail with kCancelled).
 class AnyProperty {
  public:
-  AnyProperty(std::shared_ptr<Driver> driver, DeviceId device, std::string name, Type type)
+  AnyProperty(std::weak_ptr<Driver> driver, DeviceId device, std::string name, Type type)
       : driver_(std::move(driver)), device_(std::move(device)), name_(std::move(name)), type_(type) {}
   // `done`: ok once this value, or a newer one of the same property, is durable at the edge. Until then the newest value is
   // kept and sent again, over restarts of broker and edge; older ones that were not sent are passed over.
@@ -71,7 +71,7 @@ class AnyProperty {
   template <class T>
   friend class Property;
   void too_wide(std::int64_t wished);   // to Client::on_error
-  std::shared_ptr<Driver> driver_;
+  std::weak_ptr<Driver> driver_;   // the Client's: a handler may hold properties without keeping its own Client alive
   DeviceId device_;
   std::string name_;
   Type type_;
@@ -121,7 +121,7 @@ class Property {
 // One device as the cloud names it. Cheap to copy.
 class Device {
  public:
-  Device(std::shared_ptr<Driver> driver, DeviceId id) : driver_(std::move(driver)), id_(std::move(id)) {}
+  Device(std::weak_ptr<Driver> driver, DeviceId id) : driver_(std::move(driver)), id_(std::move(id)) {}
   const DeviceId& id() const { return id_; }
 
   // Declares the property. To declare it again with another type is an error of each call on the second one.
@@ -138,7 +138,7 @@ class Device {
   void set_state(State state, Done done = nullptr);
 
  private:
-  std::shared_ptr<Driver> driver_;
+  std::weak_ptr<Driver> driver_;
   DeviceId id_;
 };
 

@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 
+#include <kubeedge/edge_hub.h>
 #include <kubeedge/mqtt.h>
 #include <kubeedge/result.h>
 #include <kubeedge/runtime.h>
+#include <kubeedge/secret.h>
 #include <kubeedge/service_bus.h>
 #include <kubeedge/twin.h>
 
@@ -14,28 +16,6 @@ namespace kubeedge {
 inline namespace v0 {
 
 class PodRuntimeFactory;
-
-// Text that is never logged or printed.
-class Secret {
- public:
-  Secret() = default;
-  explicit Secret(std::string text) : text_(std::move(text)) {}
-  static Result<Secret> from_file(const std::string& path);
-  const std::string& reveal() const { return text_; }
-  bool empty() const { return text_.empty(); }
-
- private:
-  std::string text_;
-};
-
-enum class LinkState : std::uint8_t { kDown, kUp };
-
-class EdgeHub {
- public:
-  virtual ~EdgeHub() = default;
-  virtual void on_link(unique_function<void(LinkState)> handler) = 0;
-  virtual LinkState link() const = 0;
-};
 
 struct EdgeOptions {
   std::string node_name;                  // "" = the host name, lower-cased

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -11,6 +12,8 @@
 
 namespace kubeedge {
 inline namespace v0 {
+
+class Runtime;
 
 // Property -> wanted value, for properties whose reported value differs.
 using TwinDelta = std::map<std::string, std::string>;
@@ -33,6 +36,30 @@ class Twin {
                       unique_function<void(Result<TwinResult>)> done) = 0;
   virtual Result<TwinResult> get(const DeviceId& device) const = 0;
   virtual void set_state(const DeviceId& device, std::string state, unique_function<void(Result<void>)> done) = 0;
+};
+
+// The twins of one node with a file of their own: no cloud, no broker. Devices are what the program says they are.
+// Lives on the runtime's executor; the file is one process's.
+class TwinStore {
+ public:
+  // Opens or makes the file (0600). kIo names it.
+  static Result<TwinStore> open(const Runtime& runtime, const std::string& file, NodeId node);
+  TwinStore(TwinStore&&) noexcept;
+  TwinStore& operator=(TwinStore&&) noexcept;
+  ~TwinStore();
+
+  // A Device (devices.kubeedge.io/v1beta1) as JSON: known from now on, also after a restart; its spec.properties[].desired are
+  // wished for.
+  void set_device(std::string device);
+  void remove_device(const DeviceId& device);
+  // After the handlers are set: tells what stands in the file.
+  void start();
+  Twin& twin();
+
+ private:
+  struct Impl;
+  explicit TwinStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace v0

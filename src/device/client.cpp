@@ -13,26 +13,47 @@ namespace kubeedge {
 inline namespace v0 {
 namespace device {
 
+namespace {
+
+Error gone() { return {Errc::kCancelled, "the device client is gone"}; }
+
+}  // namespace
+
 void AnyProperty::report(Value value, Done done) {
   std::map<std::string, Value> one;
   one.emplace(name_, std::move(value));
-  driver_->report(device_, one, std::move(done));
+  if (const auto driver = driver_.lock()) driver->report(device_, one, std::move(done));
+  else if (done) done(gone());
 }
 
-void AnyProperty::on_desired(unique_function<void(Value)> handler) { driver_->watch(device_, name_, type_, std::move(handler)); }
+void AnyProperty::on_desired(unique_function<void(Value)> handler) {
+  if (const auto driver = driver_.lock()) driver->watch(device_, name_, type_, std::move(handler));
+}
 
 void AnyProperty::too_wide(std::int64_t wished) {
-  driver_->trouble({Errc::kInvalidArgument, "device " + device_.str() + " " + name_ + ": " + std::to_string(wished) + " is wished for: the app's integer is smaller"});
+  if (const auto driver = driver_.lock())
+    driver->trouble({Errc::kInvalidArgument, "device " + device_.str() + " " + name_ + ": " + std::to_string(wished) + " is wished for: the app's integer is smaller"});
 }
 
 AnyProperty Device::property(std::string name, Type type) {
-  driver_->declare(id_, name, type);
+  if (const auto driver = driver_.lock()) driver->declare(id_, name, type);
   return AnyProperty(driver_, id_, std::move(name), type);
 }
 
-void Device::report(std::map<std::string, Value> values, Done done) { driver_->report(id_, values, std::move(done)); }
-void Device::get(unique_function<void(Result<TwinResult>)> done) { driver_->get(id_, std::move(done)); }
-void Device::set_state(State state, Done done) { driver_->set_state(id_, state, std::move(done)); }
+void Device::report(std::map<std::string, Value> values, Done done) {
+  if (const auto driver = driver_.lock()) driver->report(id_, values, std::move(done));
+  else if (done) done(gone());
+}
+
+void Device::get(unique_function<void(Result<TwinResult>)> done) {
+  if (const auto driver = driver_.lock()) driver->get(id_, std::move(done));
+  else done(gone());
+}
+
+void Device::set_state(State state, Done done) {
+  if (const auto driver = driver_.lock()) driver->set_state(id_, state, std::move(done));
+  else if (done) done(gone());
+}
 
 struct Client::Loop {
   explicit Loop(Logger* logger) : runtime(io.get_executor(), logger ? *logger : stderr_logger(LogLevel::kWarning)) {}

@@ -14,12 +14,6 @@ constexpr Milliseconds kMinPeriod{1};
 
 Error gone() { return {Errc::kCancelled, "the device client has stopped"}; }
 
-Result<void> check(const ClientOptions& options) {
-  const auto& broker = options.broker;
-  if ((broker.starts_with("tcp://") || broker.starts_with("ssl://")) && broker.size() > 6 && broker.size() < 1024) return {};
-  return base::error(Errc::kInvalidArgument, "broker \"{}\": an address like tcp://host:1883 or ssl://host:8883 is wanted", broker.substr(0, 80));
-}
-
 }  // namespace
 
 std::unique_ptr<mqtt::Transport> paho(const Runtime& runtime, const ClientOptions& options) {
@@ -36,13 +30,13 @@ std::unique_ptr<mqtt::Transport> paho(const Runtime& runtime, const ClientOption
 Driver::Driver(const Runtime& runtime, ClientOptions options, const TransportFactory& transport)
     : options_(std::move(options)), core_(base::random_hex(6)) {
   if (options_.client_id.empty()) options_.client_id = "kubeedge-app-" + base::random_hex(6);
-  live_.emplace(Live{runtime, transport(runtime, options_), runtime::Timer(runtime), runtime::Timer(runtime), {}});
+  live_.emplace(Live{runtime, transport(runtime, options_), runtime::Timer(runtime), runtime::Timer(runtime), {}, {}});
 }
 
 Result<void> Driver::start() {
   if (!live_ || stopping_) return gone();
   if (started_) return {};
-  if (Result<void> good = check(options_); !good) return good;
+  if (Result<void> good = mqtt::check_server(options_.broker); !good) return good;
   started_ = true;
   mqtt::Transport::Handlers handlers;
   handlers.on_message = [weak = weak_from_this()](const std::string& topic, const Bytes& payload, int, const std::function<void()>& acknowledge) {
@@ -61,6 +55,7 @@ Result<void> Driver::start() {
     self->flush();
     if (self->on_connection_) self->on_connection_(connected, why);
   };
+  live_->busy.emplace(live_->runtime.executor());
   live_->transport->start(std::move(handlers));
   for (auto& ticker : live_->tickers) schedule(*ticker, Milliseconds{0});
   return {};
@@ -84,6 +79,7 @@ void Driver::finish() {
   if (!live_) return;
   live_->flush.cancel();
   live_->transport->stop();
+  live_->busy.reset();
   core_.disconnected();
   deliver_all();
   for (auto answers = std::exchange(answers_, {}); auto& [token, done] : answers)

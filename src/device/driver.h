@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <kubeedge/device.h>
+#include <asio/executor_work_guard.hpp>
 #include <kubeedge/runtime.h>
 
 #include "device/twin_client.h"
@@ -20,8 +21,8 @@ using TransportFactory = std::function<std::unique_ptr<mqtt::Transport>(const Ru
 // The real one. `options` has a client id by then.
 std::unique_ptr<mqtt::Transport> paho(const Runtime& runtime, const ClientOptions& options);
 
-// Handlers run on the loop and never inside a call of the app. close() ends all that stands on the loop; handles of the app
-// may hold the Driver longer.
+// Handlers run on the loop and never inside a call of the app. close() ends all that stands on the loop; a handler that is
+// running may hold the Driver a little longer.
 class Driver : public std::enable_shared_from_this<Driver> {
  public:
   Driver(const Runtime& runtime, ClientOptions options, const TransportFactory& transport);
@@ -58,6 +59,7 @@ class Driver : public std::enable_shared_from_this<Driver> {
     std::unique_ptr<mqtt::Transport> transport;
     runtime::Timer wake, flush;
     std::vector<std::unique_ptr<Ticker>> tickers;
+    std::optional<asio::executor_work_guard<asio::any_io_executor>> busy;   // Paho waits on threads of its own: the loop must not run out
     TwinClientTime now() const { return {runtime.clock().unix_ms(), runtime.clock().steady()}; }
   };
 

@@ -1,19 +1,12 @@
 // The wiring of one edge: who knows whom, in which order it starts and ends.
 #include <kubeedge/edge.h>
 
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-
 #include "base/json.h"
 #include "base/metrics.h"
 #include "base/text.h"
 #include "edge/bus/event_bus.h"
 #include "edge/hub/edge_hub.h"
+#include "edge/hub/hub_options.h"
 #include "edge/meta/meta_manager.h"
 #include "edge/node/node_agent.h"
 #include "edge/ports/pod_runtime.h"
@@ -30,46 +23,6 @@
 namespace kubeedge {
 inline namespace v0 {
 namespace {
-
-constexpr std::size_t kMaxNodeName = 253;
-constexpr std::size_t kMaxTokenFile = 64 * 1024;
-
-// Kubernetes' rule for node names: a DNS-1123 subdomain.
-bool is_node_name(const std::string& name) {
-  if (name.empty() || name.size() > kMaxNodeName) return false;
-  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const bool edge_of_label = i == 0 || i + 1 == name.size() || name[i - 1] == '.' || name[i + 1] == '.';
-    if (!alnum(name[i]) && (edge_of_label || (name[i] != '-' && name[i] != '.'))) return false;
-  }
-  return true;
-}
-
-Result<std::string> usable_node_name(const std::string& wanted) {
-  std::string name = wanted;
-  if (name.empty()) {
-    char host[256] = {};
-    if (gethostname(host, sizeof host - 1) != 0) return base::error(Errc::kInvalidArgument, "no node name was given and the host has none");
-    name = host;
-  }
-  const std::string lowered = base::lower(name);
-  if (!is_node_name(lowered)) {
-    return base::error(Errc::kInvalidArgument,
-                       "node name \"{}\": a name has at most {} characters, lower-case letters, digits, '-' and '.', and starts and ends with a letter or digit (set --node-name)",
-                       name.substr(0, 80), kMaxNodeName);
-  }
-  return lowered;
-}
-
-Result<void> make_folder(const std::string& path) {
-  std::string part;
-  for (const std::string& name : base::split(path, '/')) {
-    part += name + "/";
-    if (name.empty()) continue;
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return base::error(Errc::kIo, "{}: {}", part, std::strerror(errno));
-  }
-  return {};
-}
 
 // What the cloud's Router sends (wire group "user"), by who it is for.
 class UserMessages final : public edge::MessageSink {
@@ -88,17 +41,6 @@ class UserMessages final : public edge::MessageSink {
 };
 
 }  // namespace
-
-Result<Secret> Secret::from_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return base::error(Errc::kIo, "{}: {}", path, std::strerror(errno));
-  std::string text(kMaxTokenFile, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
-  if (text.empty()) return base::error(Errc::kInvalidArgument, "{}: the file is empty", path);
-  return Secret(std::move(text));
-}
 
 struct Edge::Impl {
   Impl(const Runtime& r, EdgeOptions o) : runtime(r), options(std::move(o)) {}
@@ -179,30 +121,29 @@ void Edge::Impl::open_monitor() {
 
 Result<void> Edge::Impl::create() {
   if (Result<void> usable = runtime.usable(); !usable) return usable;
-  auto name = usable_node_name(options.node_name);
-  if (!name) return std::move(name).error();
-  options.node_name = *name;
-  if (Result<void> made = make_folder(options.data_dir); !made) return std::move(made).error().in("data_dir");
-
-  edge::JoinOptions join;
-  join.node = NodeId(options.node_name);
-  join.token = options.token.reveal();
-  const auto file = [&](const std::string& given, const char* otherwise) { return given.empty() ? options.data_dir + "/pki/" + otherwise : given; };
-  join.ca_file = file(options.ca_file, "rootCA.crt");
-  join.certificate_file = file(options.certificate_file, "server.crt");
-  join.private_key_file = file(options.private_key_file, "server.key");
-  const auto endpoint = [&](const std::string& server, std::uint16_t port) -> Result<net::Endpoint> {
-    if (!server.empty()) return net::parse_endpoint(server);
-    if (options.cloud.empty()) return base::error(Errc::kInvalidArgument, "no cloud address was given");
-    return net::Endpoint{options.cloud, port};
-  };
-  auto join_server = endpoint(options.join_server, options.join_port);
-  if (!join_server) return std::move(join_server).error();
-  join.server = *join_server;
-  auto hub_server = endpoint(options.hub_server, options.hub_port);
-  if (!hub_server) return std::move(hub_server).error();
-  auto stream_server = options.stream_server.empty() ? net::Endpoint{hub_server->host, options.stream_port} : net::parse_endpoint(options.stream_server);
+  EdgeHubOptions given;
+  given.node_name = options.node_name;
+  given.cloud = options.cloud;
+  given.hub_port = options.hub_port;
+  given.join_port = options.join_port;
+  given.hub_server = options.hub_server;
+  given.join_server = options.join_server;
+  given.token = options.token;
+  given.data_dir = options.data_dir;
+  given.ca_file = options.ca_file;
+  given.certificate_file = options.certificate_file;
+  given.private_key_file = options.private_key_file;
+  given.project_id = options.project_id;
+  given.heartbeat_s = options.heartbeat_s;
+  given.message_qps = options.message_qps;
+  given.message_burst = options.message_burst;
+  auto hub_options = edge::hub_options(given);
+  if (!hub_options) return std::move(hub_options).error();
+  options.node_name = hub_options->join.node.str();
+  auto stream_server = options.stream_server.empty() ? net::Endpoint{hub_options->server.host, options.stream_port} : net::parse_endpoint(options.stream_server);
   if (!stream_server) return std::move(stream_server).error();
+  edge::TunnelOptions tunnel{hub_options->join.node, *stream_server, hub_options->join.ca_file, hub_options->join.certificate_file,
+                             hub_options->join.private_key_file, options.node_ip};
 
   const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema()) +
                              std::string(edge::service_bus_schema());
@@ -210,21 +151,12 @@ Result<void> Edge::Impl::create() {
   if (!opened) return std::move(opened).error();
   store = std::move(*opened);
 
-  auto manager = edge::MetaManager::create(runtime, *store, join.node);
+  auto manager = edge::MetaManager::create(runtime, *store, hub_options->join.node);
   if (!manager) return std::move(manager).error();
   meta = std::move(*manager);
 
-  edge::TunnelOptions tunnel{join.node, *stream_server, join.ca_file, join.certificate_file, join.private_key_file, options.node_ip};
-
-  edge::HubOptions hub_options;
-  hub_options.join = std::move(join);
-  hub_options.server = *hub_server;
-  hub_options.project_id = options.project_id;
-  hub_options.store_id = meta->store_id();
-  hub_options.heartbeat = Milliseconds{options.heartbeat_s * 1000};
-  hub_options.message_qps = options.message_qps;
-  hub_options.message_burst = options.message_burst;
-  hub = std::make_unique<edge::HubClient>(runtime, std::move(hub_options));
+  hub_options->store_id = meta->store_id();
+  hub = std::make_unique<edge::HubClient>(runtime, std::move(*hub_options));
 
   auto engine = edge::DeviceTwin::create(runtime, *store, *hub, {NodeId(options.node_name), false});
   if (!engine) return std::move(engine).error();

@@ -17,6 +17,7 @@
 namespace kubeedge::mqtt {
 namespace {
 
+constexpr std::size_t kMaxServerBytes = 1024;
 constexpr int kKeepAliveSeconds = 30;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr Milliseconds kFirstRetry{250};
@@ -363,6 +364,11 @@ class PahoTransport final : public Transport {
 };
 
 }  // namespace
+
+Result<void> check_server(const std::string& server) {
+  if ((server.starts_with("tcp://") || server.starts_with("ssl://")) && server.size() > 6 && server.size() < kMaxServerBytes) return {};
+  return base::error(Errc::kInvalidArgument, "broker \"{}\": an address like tcp://host:1883 or ssl://host:8883 is wanted", server.substr(0, 80));
+}
 
 std::unique_ptr<Transport> paho_transport(const Runtime& runtime, MqttOptions options, std::string client_id) {
   return std::make_unique<PahoTransport>(std::make_shared<PahoClient>(runtime, std::move(options), std::move(client_id)));

@@ -37,4 +37,15 @@ inline bool is_topic_filter(std::string_view text) {
   return true;
 }
 
+// What a wildcard at the first level does not match: topics that begin with '$' (MQTT 3.1.1, 4.7.2).
+inline bool matches(std::string_view filter, std::string_view topic) {
+  if (topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#'))) return false;
+  const auto wanted = base::split(filter, '/'), given = base::split(topic, '/');
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] == "#") return true;   // also where the topic ends one level above
+    if (i >= given.size() || (wanted[i] != "+" && wanted[i] != given[i])) return false;
+  }
+  return wanted.size() == given.size();
+}
+
 }  // namespace kubeedge::mqtt

@@ -43,4 +43,14 @@ Result<void> write_secret_file(const std::string& path, std::string_view text) {
   return {};
 }
 
+Result<void> make_folder(const std::string& path) {
+  std::string part;
+  for (const std::string& name : base::split(path, '/')) {
+    part += name + "/";
+    if (name.empty()) continue;
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return base::error(Errc::kIo, "{}: {}", part, std::strerror(errno));
+  }
+  return {};
+}
+
 }  // namespace kubeedge::runtime

@@ -15,4 +15,7 @@ Result<std::string> read_text_file(const std::string& path);
 // A secret file: 0600, written beside, fsynced, renamed.
 Result<void> write_secret_file(const std::string& path, std::string_view text);
 
+// The folder and those above it, 0755 where they are made.
+Result<void> make_folder(const std::string& path);
+
 }  // namespace kubeedge::runtime

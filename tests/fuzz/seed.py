@@ -95,6 +95,15 @@ twins["versions"] = records(("cloud default/d", '{"event_id":"e","twin":{"t":{"e
 twins["topics"] = records(("mqtt $hw/events/device/../d/twin/update", "{}"), ("mqtt $hw/events/device/default//twin/get", "{}"), ("mqtt $hw/events/device/a/b/c/twin/get", "x"))
 put("twin", twins)
 
+hear = "hear twin/update/result"
+put("device", {
+    "report": records(("connect",), ("report temperature", "21.5"), (hear, '{"event_id":"app-1","twin":{"temperature":{}}}'), ("report temperature", "22"), ("tick",), ("drop",), ("connect",)),
+    "refused": records(("connect",), ("report bad", "x"), (hear, '{"event_id":"app-1","code":400,"reason":"no"}'), (hear, '{"event_id":"app-2","code":400,"reason":"no"}'), (hear, '{"event_id":"app-3","twin":{}}')),
+    "unknown": records(("report t", "1"), ("connect",), (hear, '{"event_id":"app-1","code":404}'), ("tick",), (hear, '{"event_id":"app-2","code":500}'), ("tick",), ("tick",)),
+    "wishes": records(("watch target",), ("connect",), ("hear twin/get/result", '{"event_id":"app-1","twin":{"target":{"expected":{"value":"23","metadata":{"timestamp":1}}}}}'),
+                      ("hear twin/update/delta", '{"delta":{"target":"25"},"twin":{"target":{"expected":{"value":"25","metadata":{"timestamp":2}}}}}')),
+    "state": records(("state",), ("get",), ("connect",), ("hear state/update/result", '{"device":{"state":"online"}}'), ("hear twin/get/result", '{"event_id":"app-1","code":404}'))})
+
 rest = {}
 recorded = [json.loads(line) for line in (KUBE / "apiserver-1.32.2.jsonl").read_text().splitlines()[1:]]
 for number, line in enumerate(recorded[::16]):

@@ -42,6 +42,9 @@ class App:
     def acknowledged(self) -> int:
         return max((int(value) for value in self.said("durable")), default=-1)
 
+    def hold(self, how):
+        self.lab.processes[self.name].send_signal(how)
+
     def kill(self, how=signal.SIGKILL):
         self.lab.kill(self.name, how)
 
@@ -73,9 +76,11 @@ def one_round(lab, app, victim, dice):
         until(15, f"{wanted} is in DeviceStatus", lambda: lab.reported(prop="target") == str(wanted))
         return
     lab.kill(victim)
+    app.hold(signal.SIGSTOP)   # what it would send again must not hide what was lost
     acknowledged = app.acknowledged()
     lab.edge_up() if victim == "edgecore" else lab.broker_up()
     value = stored(lab)
+    app.hold(signal.SIGCONT)
     assert value >= acknowledged, f"{victim} killed: {acknowledged} was acknowledged, the twin says {value}"
 
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <kubeedge/edge.h>
+#include <kubeedge/edge_hub.h>
 
 #include "base/metrics.h"
 #include "edge/hub/join.h"
