@@ -16,7 +16,7 @@ constexpr std::size_t kMaxHeaders = 1'000;
 void append_headers(std::string& out, const HttpHeaders& headers) {
   std::vector<std::pair<std::string, std::vector<std::string>>> fields;   // in order; a name may come again
   for (const auto& [name, value] : headers) {
-    const auto same = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return base::lower(field.first) == base::lower(name); });
+    const auto same = std::find_if(fields.begin(), fields.end(), [&wanted = name](const auto& field) { return base::lower(field.first) == base::lower(wanted); });
     if (same == fields.end()) fields.push_back({name, {value}});
     else same->second.push_back(value);
   }
