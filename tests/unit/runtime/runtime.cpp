@@ -36,7 +36,7 @@ TEST_CASE("blocking work runs in order on another thread and answers on the loop
   std::string order;
   for (const char name : {'a', 'b', 'c'})
     runtime.run_blocking([&, name] { CHECK(std::this_thread::get_id() != here); order += name; },
-                         [&, name] { CHECK(std::this_thread::get_id() == here); });
+                         [&] { CHECK(std::this_thread::get_id() == here); });
   loop.run();
   CHECK(order == "abc");
 }
