@@ -54,9 +54,9 @@ TEST_CASE("restartPolicy decides whether an ended container starts again") {
 }
 
 TEST_CASE("a pod whose containers all ended for good is over, and its sandbox is stopped") {
-  for (const auto& [policy, code] : {std::pair("Never", 0), std::pair("Never", 1), std::pair("OnFailure", 0)}) {
-    CAPTURE(policy);
-    const Actions actions = next_actions(pod_of(policy, {"a"}), Seen().sandbox().exited("a", code).pod());
+  for (const auto& one : {std::pair("Never", 0), std::pair("Never", 1), std::pair("OnFailure", 0)}) {
+    CAPTURE(one.first);
+    const Actions actions = next_actions(pod_of(one.first, {"a"}), Seen().sandbox().exited("a", one.second).pod());
     CHECK(actions.done);
     CHECK(actions.stop_sandboxes == Names{"sandbox0"});
     CHECK(actions.start.empty());

@@ -190,7 +190,7 @@ TEST_CASE("the recorded session of a Go DeviceTwin comes out the same") {
       wanted_cloud.push_back(message["route"]["resource"].get<std::string>() + " " +
                              normal(content.is_string() ? content.get<std::string>() : content.dump()));
     } else if (head.starts_with("[DMI mapper->edge] ReportDeviceStatus desired=")) {
-      const auto value = [&](const std::string& key) { return head.substr(head.find(key) + key.size(), 2); };
+      const auto value = [&line = head](const std::string& key) { return line.substr(line.find(key) + key.size(), 2); };
       rig.publish(topic("default/th-01", "twin/update"),
                   fmt::format(R"({{"event_id":"","timestamp":1,"twin":{{"temperature":{{"expected":{{"value":"{}"}},"actual":{{"value":"{}"}},"metadata":{{"type":"string"}}}}}}}})",
                               value("desired="), value("reported=")));
@@ -219,13 +219,13 @@ TEST_CASE("the recorded session of a Go DeviceTwin comes out the same") {
   CHECK(documents.back().find("\"99\"") != std::string::npos);
   documents.pop_back();
   got[topic("default/th-01", "twin/update/delta")].pop_back();
-  for (const auto& [name, payloads] : wanted) {
-    INFO(name);
-    CHECK(got[name] == payloads);
+  for (const auto& one : wanted) {
+    INFO(one.first);
+    CHECK(got[one.first] == one.second);
   }
-  for (const auto& [name, payloads] : got) {
-    INFO(name);
-    CHECK(wanted.contains(name));
+  for (const auto& one : got) {
+    INFO(one.first);
+    CHECK(wanted.contains(one.first));
   }
 
   // difference "first-report-twice": a new property's first report goes up twice.
