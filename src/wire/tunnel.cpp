@@ -4,10 +4,14 @@
 #include <optional>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/text.h"
 
 namespace kubeedge::wire {
 namespace {
+
+using base::member;
+using base::text_of;
 
 constexpr std::size_t kMaxPathBytes = 4096;
 constexpr std::size_t kMaxHeaders = 100;
@@ -29,17 +33,6 @@ std::optional<std::uint64_t> take_number(std::string_view& text) {
     return value;
   }
   return std::nullopt;
-}
-
-const nlohmann::json& at(const nlohmann::json& object, const char* key) {
-  static const nlohmann::json none;
-  const auto found = object.find(key);
-  return found == object.end() ? none : *found;
-}
-
-std::string text_at(const nlohmann::json& object, const char* key) {
-  const nlohmann::json& value = at(object, key);
-  return value.is_string() ? value.get<std::string>() : "";
 }
 
 // A line break would be a header of its own.
@@ -107,20 +100,20 @@ std::string encode_connect(TunnelType type, const TunnelConnect& connect) {
 
 Result<TunnelConnect> decode_connect(std::string_view json) {
   const nlohmann::json body = base::parse_json(json);
-  const nlohmann::json& id = body.is_object() ? at(body, "MessID") : body;
+  const nlohmann::json& id = body.is_object() ? member(body, "MessID") : body;
   if (!id.is_number_unsigned()) return base::error(Errc::kInvalidArgument, "connect message: no MessID");
-  const nlohmann::json& url = at(body, "url");
+  const nlohmann::json& url = member(body, "url");
   if (!url.is_object()) return base::error(Errc::kInvalidArgument, "connect message: no url");
   TunnelConnect out;
   out.id = id.get<std::uint64_t>();
-  out.path = text_at(url, "Path");
-  out.query = text_at(url, "RawQuery");
+  out.path = text_of(url, "Path");
+  out.query = text_of(url, "RawQuery");
   if (!out.path.starts_with('/') || out.path.size() > kMaxPathBytes || !one_line(out.path) || !one_line(out.query))
     return base::error(Errc::kInvalidArgument, "connect message: malformed url");
-  if (const std::string method = text_at(body, "method"); !method.empty()) out.method = method;
+  if (const std::string method = text_of(body, "method"); !method.empty()) out.method = method;
   if (out.method != "GET" && out.method != "POST") return base::error(Errc::kInvalidArgument, "connect message: method is neither GET nor POST");
-  if (const nlohmann::json& window = at(body, "window"); window.is_number_unsigned()) out.window = window.get<std::uint64_t>();
-  if (Result<void> taken = take_headers(at(body, "header"), out); !taken) return std::move(taken).error();
+  if (const nlohmann::json& window = member(body, "window"); window.is_number_unsigned()) out.window = window.get<std::uint64_t>();
+  if (Result<void> taken = take_headers(member(body, "header"), out); !taken) return std::move(taken).error();
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/peer_log.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
@@ -17,6 +18,7 @@ namespace kubeedge::cloud {
 namespace {
 
 using nlohmann::json;
+using base::text_of;
 
 constexpr Milliseconds kRetry{1'000};
 const char* const kApiVersion = "devices.kubeedge.io/v1beta1";
@@ -25,17 +27,6 @@ const kube::Resource kModels{"devices.kubeedge.io", "v1beta1", "devicemodels"};
 const kube::Resource kStatuses{"devices.kubeedge.io", "v1beta1", "devicestatuses"};
 const kube::Resource kEvents{"", "v1", "events"};
 
-std::string text(const json& object, const char* key) {
-  if (!object.is_object()) return {};
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-const json& child(const json& object, const char* key) {
-  static const json none;
-  if (!object.is_object()) return none;
-  const auto it = object.find(key);
-  return it != object.end() ? *it : none;
-}
 Bytes slim(const Bytes& object) {
   auto valid = wire::ValidatedJson::parse(object);
   return valid ? valid->without_managed_fields() : object;
@@ -167,12 +158,12 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_device(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const json& spec = child(object, "spec");
-    const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
+    const json& metadata = base::member(object, "metadata");
+    const json& spec = base::member(object, "spec");
+    const DeviceId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
     if (id.name.empty()) return;
-    const std::string uid = text(metadata, "uid");
-    const std::size_t digest = std::hash<std::string>{}(base::dump_json(spec) + base::dump_json(child(metadata, "labels")));
+    const std::string uid = text_of(metadata, "uid");
+    const std::size_t digest = std::hash<std::string>{}(base::dump_json(spec) + base::dump_json(base::member(metadata, "labels")));
     if (const auto it = devices.find(id); it != devices.end() && it->second->uid != uid) on_device_gone(it->second->raw);
     auto [it, fresh] = devices.try_emplace(id);
     if (fresh) {
@@ -180,7 +171,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
       it->second->id = id;
     }
     const DevicePtr d = it->second;
-    const std::string node = text(spec, "nodeName");
+    const std::string node = text_of(spec, "nodeName");
     if (!fresh && d->node != node) withdraw(d);
     const bool changed = fresh || d->digest != digest;
     d->uid = uid;
@@ -188,13 +179,13 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
     if (!changed) return;
     const std::string old_model = d->model;
     d->digest = digest;
-    d->version = text(metadata, "resourceVersion");
+    d->version = text_of(metadata, "resourceVersion");
     d->node = node;
-    d->model = text(child(spec, "deviceModelRef"), "name");
-    d->description = text(child(metadata, "labels"), "description");
+    d->model = text_of(base::member(spec, "deviceModelRef"), "name");
+    d->description = text_of(base::member(metadata, "labels"), "description");
     d->properties.clear();
-    for (const auto& property : child(spec, "properties"))
-      if (const std::string name = text(property, "name"); !name.empty()) d->properties.insert(name);
+    for (const auto& property : base::member(spec, "properties"))
+      if (const std::string name = text_of(property, "name"); !name.empty()) d->properties.insert(name);
     if (fresh)
       if (const auto known = statuses.find(id); known != statuses.end()) {
         load_status(*d, known->second);
@@ -214,11 +205,11 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_device_gone(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const auto it = devices.find(DeviceId{text(metadata, "namespace"), text(metadata, "name")});
-    if (it == devices.end() || it->second->uid != text(metadata, "uid")) return;
+    const json& metadata = base::member(object, "metadata");
+    const auto it = devices.find(DeviceId{text_of(metadata, "namespace"), text_of(metadata, "name")});
+    if (it == devices.end() || it->second->uid != text_of(metadata, "uid")) return;
     const DevicePtr d = it->second;
-    if (const std::string last = text(metadata, "resourceVersion"); !last.empty()) d->version = last;
+    if (const std::string last = text_of(metadata, "resourceVersion"); !last.empty()) d->version = last;
     withdraw(d);
     d->timer.cancel();
     devices.erase(d->id);
@@ -226,13 +217,13 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_model(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
+    const json& metadata = base::member(object, "metadata");
+    const DeviceId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
     if (id.name.empty()) return;
     Model& model = models[id];
-    const std::size_t digest = std::hash<std::string>{}(base::dump_json(child(object, "spec")) + text(metadata, "uid"));
+    const std::size_t digest = std::hash<std::string>{}(base::dump_json(base::member(object, "spec")) + text_of(metadata, "uid"));
     const bool changed = !model.raw.empty() && model.digest != digest;
-    model = Model{text(metadata, "uid"), text(metadata, "resourceVersion"), slim(raw), digest};
+    model = Model{text_of(metadata, "uid"), text_of(metadata, "resourceVersion"), slim(raw), digest};
     std::set<std::string> told;
     for (const auto& [device_id, d] : devices) {
       if (device_id.ns != id.ns || d->model != id.name) continue;
@@ -244,8 +235,8 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_model_gone(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
+    const json& metadata = base::member(object, "metadata");
+    const DeviceId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
     models.erase(id);
     for (const auto& [device_id, d] : devices)
       if (device_id.ns == id.ns && d->model == id.name && d->sent)
@@ -280,11 +271,11 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   // ---- DeviceStatus ----
   void load_status(Device& d, const json& status_object) {
     d.status_known = true;
-    const json& status = child(status_object, "status");
-    for (const auto& twin : child(status, "twins"))
-      if (const std::string name = text(twin, "propertyName"); !name.empty()) d.twins[name] = twin;
-    d.state = text(status, "state");
-    d.last_online = text(status, "lastOnlineTime");
+    const json& status = base::member(status_object, "status");
+    for (const auto& twin : base::member(status, "twins"))
+      if (const std::string name = text_of(twin, "propertyName"); !name.empty()) d.twins[name] = twin;
+    d.state = text_of(status, "state");
+    d.last_online = text_of(status, "lastOnlineTime");
   }
 
   void create_status(const DevicePtr& d) {
@@ -319,8 +310,8 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_status(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const DeviceId id{text(metadata, "namespace"), text(metadata, "name")};
+    const json& metadata = base::member(object, "metadata");
+    const DeviceId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
     const auto it = devices.find(id);
     if (it == devices.end()) {
       if (unsynced > 0) statuses[id] = object;
@@ -334,8 +325,8 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
 
   void on_status_gone(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const auto it = devices.find(DeviceId{text(metadata, "namespace"), text(metadata, "name")});
+    const json& metadata = base::member(object, "metadata");
+    const auto it = devices.find(DeviceId{text_of(metadata, "namespace"), text_of(metadata, "name")});
     if (it == devices.end()) return;
     it->second->status_known = false;
     it->second->twins_dirty = !it->second->twins.empty();
@@ -367,7 +358,7 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
     if (d->node != node.str()) return refuse(node, m.resource, "report for another node's device");
     const json content = base::parse_json(wire::content_text(m));
     if (!content.is_object()) return refuse(node, m.resource, "report is no JSON object");
-    if (twin) apply_twins(*d, child(content, "twin"));
+    if (twin) apply_twins(*d, base::member(content, "twin"));
     else apply_state(*d, content);
     ++reports;
     d->unconfirmed.emplace_back(node, m);
@@ -379,9 +370,9 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   static json side_of(const json& side, const json& type) {
-    json value{{"value", text(side, "value")}};
+    json value{{"value", text_of(side, "value")}};
     json metadata = json::object();
-    const json& stamp = child(child(side, "metadata"), "timestamp");
+    const json& stamp = base::member(base::member(side, "metadata"), "timestamp");
     if (stamp.is_number_integer()) metadata["timestamp"] = std::to_string(stamp.get<std::int64_t>());
     else if (stamp.is_string()) metadata["timestamp"] = stamp;
     if (type.is_string()) metadata["type"] = type;
@@ -394,9 +385,9 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
     for (const auto& [name, twin] : twins.items()) {
       if (!d.properties.contains(name)) continue;
       json entry = d.twins.contains(name) ? d.twins[name] : json{{"propertyName", name}, {"reported", {{"value", ""}}}, {"observedDesired", {{"value", ""}}}};
-      const json& type = child(child(twin, "metadata"), "type");
-      if (child(child(twin, "actual"), "value").is_string()) entry["reported"] = side_of(child(twin, "actual"), type);
-      if (child(child(twin, "expected"), "value").is_string()) entry["observedDesired"] = side_of(child(twin, "expected"), type);
+      const json& type = base::member(base::member(twin, "metadata"), "type");
+      if (base::member(base::member(twin, "actual"), "value").is_string()) entry["reported"] = side_of(base::member(twin, "actual"), type);
+      if (base::member(base::member(twin, "expected"), "value").is_string()) entry["observedDesired"] = side_of(base::member(twin, "expected"), type);
       if (d.twins.contains(name) && d.twins[name] == entry) continue;
       d.twins[name] = std::move(entry);
       d.twins_dirty = true;
@@ -404,8 +395,8 @@ struct DeviceController::Impl : std::enable_shared_from_this<DeviceController::I
   }
 
   void apply_state(Device& d, const json& content) {
-    const json& device = content.contains("device") ? content["device"] : child(content, "Device");
-    const std::string state = text(device, "state"), online = text(device, "lastOnlineTime");
+    const json& device = content.contains("device") ? content["device"] : base::member(content, "Device");
+    const std::string state = text_of(device, "state"), online = text_of(device, "lastOnlineTime");
     if (state.empty() || (state == d.state && (online.empty() || online == d.last_online))) return;
     d.state = state;
     d.last_online = online;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/peer_log.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
@@ -17,6 +18,8 @@ namespace kubeedge::cloud {
 namespace {
 
 using nlohmann::json;
+using base::member;
+using base::text_of;
 
 constexpr Milliseconds kOrphanSweep{5'000};      // records of nodes that are gone
 const kube::Resource kNodes{"", "v1", "nodes"};
@@ -27,25 +30,13 @@ const kube::Resource kEvents{"", "v1", "events"};
 const kube::Resource kServiceAccounts{"", "v1", "serviceaccounts"};
 const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases"};
 
-// An object's member as a string; "" when absent or no string.
-std::string text(const json& object, const char* key) {
-  if (!object.is_object()) return {};
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-const json& child(const json& object, const char* key) {
-  static const json none;
-  if (!object.is_object()) return none;
-  const auto it = object.find(key);
-  return it != object.end() ? *it : none;
-}
 
 // What an edge acts on: all but versions, managed fields and status.
 std::size_t digest_of(const json& object) {
-  json metadata = child(object, "metadata");
+  json metadata = member(object, "metadata");
   if (metadata.is_object())
     for (const char* key : {"resourceVersion", "generation", "managedFields"}) metadata.erase(key);
-  return std::hash<std::string>{}(base::dump_json(metadata) + base::dump_json(child(object, "spec")));
+  return std::hash<std::string>{}(base::dump_json(metadata) + base::dump_json(member(object, "spec")));
 }
 
 Bytes slim(const Bytes& object) {
@@ -59,28 +50,28 @@ std::set<std::string> references(const json& pod, const std::string& ns) {
   const auto add = [&](const char* kind, const std::string& name) {
     if (!name.empty()) refs.insert(std::string(kind) + "/" + ns + "/" + name);
   };
-  const json& spec = child(pod, "spec");
-  for (const auto& volume : child(spec, "volumes")) {
-    add("configmap", text(child(volume, "configMap"), "name"));
-    add("secret", text(child(volume, "secret"), "secretName"));
-    for (const auto& source : child(child(volume, "projected"), "sources")) {
-      add("configmap", text(child(source, "configMap"), "name"));
-      add("secret", text(child(source, "secret"), "name"));
+  const json& spec = member(pod, "spec");
+  for (const auto& volume : member(spec, "volumes")) {
+    add("configmap", text_of(member(volume, "configMap"), "name"));
+    add("secret", text_of(member(volume, "secret"), "secretName"));
+    for (const auto& source : member(member(volume, "projected"), "sources")) {
+      add("configmap", text_of(member(source, "configMap"), "name"));
+      add("secret", text_of(member(source, "secret"), "name"));
     }
   }
   // Upstream forgets init containers: a map used only there never follows.
   for (const char* list : {"containers", "initContainers", "ephemeralContainers"})
-    for (const auto& container : child(spec, list)) {
-      for (const auto& from : child(container, "envFrom")) {
-        add("configmap", text(child(from, "configMapRef"), "name"));
-        add("secret", text(child(from, "secretRef"), "name"));
+    for (const auto& container : member(spec, list)) {
+      for (const auto& from : member(container, "envFrom")) {
+        add("configmap", text_of(member(from, "configMapRef"), "name"));
+        add("secret", text_of(member(from, "secretRef"), "name"));
       }
-      for (const auto& env : child(container, "env")) {
-        add("configmap", text(child(child(env, "valueFrom"), "configMapKeyRef"), "name"));
-        add("secret", text(child(child(env, "valueFrom"), "secretKeyRef"), "name"));
+      for (const auto& env : member(container, "env")) {
+        add("configmap", text_of(member(member(env, "valueFrom"), "configMapKeyRef"), "name"));
+        add("secret", text_of(member(member(env, "valueFrom"), "secretKeyRef"), "name"));
       }
     }
-  for (const auto& secret : child(spec, "imagePullSecrets")) add("secret", text(secret, "name"));
+  for (const auto& secret : member(spec, "imagePullSecrets")) add("secret", text_of(secret, "name"));
   return refs;
 }
 
@@ -153,23 +144,23 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   // ---- down ----
   void on_node(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const std::string name = text(metadata, "name");
+    const json& metadata = member(object, "metadata");
+    const std::string name = text_of(metadata, "name");
     if (name.empty()) return;
     Object& node = nodes[name];
     const std::size_t digest = digest_of(object);
-    const bool changed = node.raw.empty() || node.digest != digest || node.uid != text(metadata, "uid");
+    const bool changed = node.raw.empty() || node.digest != digest || node.uid != text_of(metadata, "uid");
     node.raw = slim(raw);
     if (!changed) return;
     node.digest = digest;
-    node.uid = text(metadata, "uid");
-    node.version = text(metadata, "resourceVersion");
+    node.uid = text_of(metadata, "uid");
+    node.version = text_of(metadata, "resourceVersion");
     link.send(NodeId(name), down("update", "null/node/" + name, node));
   }
 
   void on_node_gone(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const std::string name = text(child(object, "metadata"), "name");
+    const std::string name = text_of(member(object, "metadata"), "name");
     if (nodes.erase(name) == 0) return;
     say(LogLevel::kInfo, "node {} was deleted", name);
     link.node_deleted(NodeId(name));
@@ -191,12 +182,12 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
 
   void on_pod(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const json& spec = child(object, "spec");
-    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name"), node = text(spec, "nodeName");
+    const json& metadata = member(object, "metadata");
+    const json& spec = member(object, "spec");
+    const std::string ns = text_of(metadata, "namespace"), name = text_of(metadata, "name"), node = text_of(spec, "nodeName");
     if (name.empty() || node.empty()) return;
     const std::string key = ns + "/" + name;
-    const std::string uid = text(metadata, "uid");
+    const std::string uid = text_of(metadata, "uid");
     const std::size_t digest = digest_of(object);
     if (const auto old = pods.find(key); old != pods.end()) {
       if (old->second.uid == uid && old->second.digest == digest) {
@@ -211,12 +202,12 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     forget_pod(key);
     Pod& pod = pods[key];
     pod.uid = uid;
-    pod.version = text(metadata, "resourceVersion");
+    pod.version = text_of(metadata, "resourceVersion");
     pod.raw = slim(raw);
     pod.digest = digest;
-    pod.terminating = !child(metadata, "deletionTimestamp").is_null();
+    pod.terminating = !member(metadata, "deletionTimestamp").is_null();
     pod.node = node;
-    pod.service_account = text(spec, "serviceAccountName");
+    pod.service_account = text_of(spec, "serviceAccountName");
     if (pod.service_account.empty()) pod.service_account = "default";
     pod.refs = references(object, ns);
     for (const auto& ref : pod.refs) ++users[ref][node];
@@ -226,13 +217,13 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
 
   void on_pod_gone(const Bytes& raw) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
+    const json& metadata = member(object, "metadata");
+    const std::string ns = text_of(metadata, "namespace"), name = text_of(metadata, "name");
     const auto it = pods.find(ns + "/" + name);
     // The delete of an older UID never touches its successor.
-    if (it == pods.end() || it->second.uid != text(metadata, "uid")) return;
+    if (it == pods.end() || it->second.uid != text_of(metadata, "uid")) return;
     Object last = it->second;
-    last.version = text(metadata, "resourceVersion");
+    last.version = text_of(metadata, "resourceVersion");
     const NodeId node(it->second.node);
     forget_pod(ns + "/" + name);
     link.send(node, down("delete", ns + "/pod/" + name, last));
@@ -240,14 +231,14 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
 
   void on_config(const char* kind, const Bytes& raw, bool gone) {
     const json object = base::parse_json(raw);
-    const json& metadata = child(object, "metadata");
-    const std::string ns = text(metadata, "namespace"), name = text(metadata, "name");
+    const json& metadata = member(object, "metadata");
+    const std::string ns = text_of(metadata, "namespace"), name = text_of(metadata, "name");
     if (name.empty()) return;
     const std::string key = std::string(kind) + "/" + ns + "/" + name;
     const bool known = configs.contains(key);
     Object config;
-    config.uid = text(metadata, "uid");
-    config.version = text(metadata, "resourceVersion");
+    config.uid = text_of(metadata, "uid");
+    config.version = text_of(metadata, "resourceVersion");
     config.raw = slim(raw);
     if (gone) {
       if (!known || configs[key].uid != config.uid) return;
@@ -336,9 +327,9 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       answer(node, request, object_response(failure(400, "BadRequest", "content of " + request.resource + " is no JSON object")));
       return object;
     }
-    const json& metadata = child(object, "metadata");
-    const std::string ns = text(metadata, "namespace");
-    if (text(metadata, "name") == path.name && (ns.empty() || ns == path.ns)) return object;
+    const json& metadata = member(object, "metadata");
+    const std::string ns = text_of(metadata, "namespace");
+    if (text_of(metadata, "name") == path.name && (ns.empty() || ns == path.ns)) return object;
     deny(node, request, Shape::kObjResp, "the object has another name");
     return json();
   }
@@ -370,7 +361,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
                    return self->answer(node, request, shape == Shape::kBare ? bare_error(got.error()) : object_response(got));
                  }
                  const json pod = base::parse_json(got->view());
-                 if (text(child(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
+                 if (text_of(member(pod, "spec"), "nodeName") != node.str()) return self->deny(node, request, shape, "the pod is bound to another node");
                  go(*self);
                });
   }
@@ -412,7 +403,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     if (message.operation == "insert") return client.create(kNodes, "", path.name, "", Bytes(base::dump_json(object)), reply(node, message, Shape::kObjResp));
     json metadata = json::object();
     for (const char* key : {"labels", "annotations"})
-      if (const json& value = child(child(object, "metadata"), key); value.is_object()) metadata[key] = value;
+      if (const json& value = member(member(object, "metadata"), key); value.is_object()) metadata[key] = value;
     std::weak_ptr<Impl> weak = weak_from_this();
     client.patch(kNodes, "", path.name, "", kube::PatchType::kMerge, Bytes(base::dump_json({{"metadata", metadata}})),
                  [weak, node, message](kube::ApiResult<Bytes> result) {
@@ -445,9 +436,9 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
     if (message.operation == "insert") {
       json pod = own_content(node, message, path, "v1", "Pod");
       if (pod.is_null()) return;
-      const bool mirror = child(child(pod, "metadata"), "annotations").is_object() &&
-                          child(child(pod, "metadata"), "annotations").contains("kubernetes.io/config.mirror");
-      if (!mirror || text(child(pod, "spec"), "nodeName") != node.str())
+      const bool mirror = member(member(pod, "metadata"), "annotations").is_object() &&
+                          member(member(pod, "metadata"), "annotations").contains("kubernetes.io/config.mirror");
+      if (!mirror || text_of(member(pod, "spec"), "nodeName") != node.str())
         return deny(node, message, Shape::kObjResp, "a node creates only mirror pods of its own");
       return client.create(kPods, path.ns, path.name, "", Bytes(base::dump_json(pod)), reply(node, message, Shape::kObjRespVersion));
     }
@@ -472,7 +463,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
   void token_request(const NodeId& node, const Message& message, const wire::ResourcePath& path) {
     json request = typed_content(message, "authentication.k8s.io/v1", "TokenRequest");
     if (request.is_null()) return answer(node, message, bare_error(failure(400, "BadRequest", "content of " + message.resource + " is no TokenRequest")));
-    const std::string pod_uid = text(child(child(request, "spec"), "boundObjectRef"), "uid");
+    const std::string pod_uid = text_of(member(member(request, "spec"), "boundObjectRef"), "uid");
     bool allowed = false;
     if (const auto of = pods_of.find(node.str()); of != pods_of.end())
       for (const auto& key : of->second) {
@@ -507,7 +498,7 @@ struct EdgeController::Impl : std::enable_shared_from_this<EdgeController::Impl>
       return peers.warn({node.str(), message.resource}, "no JSON object");
     }
     if (message.operation == "patch")
-      return client.patch(kEvents, path.ns, path.name, "", kube::PatchType::kStrategicMerge, Bytes(text(content, "patchData")), std::move(done));
+      return client.patch(kEvents, path.ns, path.name, "", kube::PatchType::kStrategicMerge, Bytes(text_of(content, "patchData")), std::move(done));
     content["apiVersion"] = "v1";
     content["kind"] = "Event";
     if (message.operation == "insert") return client.create(kEvents, path.ns, path.name, "", Bytes(base::dump_json(content)), std::move(done));

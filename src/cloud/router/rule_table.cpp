@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/text.h"
 #include "net/url.h"
 
@@ -10,20 +11,11 @@ namespace kubeedge::cloud {
 namespace {
 
 using nlohmann::json;
+using base::member;
+using base::text_of;
 
 constexpr std::size_t kMaxTopicBytes = 1024;   // what an edge takes
 
-std::string text(const json& object, const char* key) {
-  if (!object.is_object()) return {};
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-const json& child(const json& object, const char* key) {
-  static const json none;
-  if (!object.is_object()) return none;
-  const auto it = object.find(key);
-  return it != object.end() ? *it : none;
-}
 std::map<std::string, std::string> text_map(const json& object) {
   std::map<std::string, std::string> out;
   if (!object.is_object()) return out;
@@ -32,7 +24,7 @@ std::map<std::string, std::string> text_map(const json& object) {
   return out;
 }
 std::int64_t number(const json& object, const char* key) {
-  const json& value = child(object, key);
+  const json& value = member(object, key);
   return value.is_number_integer() ? value.get<std::int64_t>() : 0;
 }
 
@@ -74,28 +66,28 @@ bool is_publish_topic(std::string_view topic) {
 
 std::optional<RuleId> RuleTable::id_of(const Bytes& object) {
   const json parsed = base::parse_json(object);
-  const json& metadata = child(parsed, "metadata");
-  RuleId id{text(metadata, "namespace"), text(metadata, "name")};
+  const json& metadata = member(parsed, "metadata");
+  RuleId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
   if (id.ns.empty() || id.name.empty()) return std::nullopt;
   return id;
 }
 
 Result<RuleId> RuleTable::put_rule(const Bytes& object, std::set<RuleId>& changed) {
   const json parsed = base::parse_json(object);
-  const json& metadata = child(parsed, "metadata");
-  const RuleId id{text(metadata, "namespace"), text(metadata, "name")};
+  const json& metadata = member(parsed, "metadata");
+  const RuleId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
   if (id.ns.empty() || id.name.empty()) return base::error(Errc::kInvalidArgument, "no Rule with namespace and name");
-  const json& spec = child(parsed, "spec");
+  const json& spec = member(parsed, "spec");
   Rule fresh;
-  fresh.source = text(spec, "source");
-  fresh.target = text(spec, "target");
-  fresh.source_resource = text_map(child(spec, "sourceResource"));
-  fresh.target_resource = text_map(child(spec, "targetResource"));
-  fresh.version = text(metadata, "resourceVersion");
-  const json& status = child(parsed, "status");
+  fresh.source = text_of(spec, "source");
+  fresh.target = text_of(spec, "target");
+  fresh.source_resource = text_map(member(spec, "sourceResource"));
+  fresh.target_resource = text_map(member(spec, "targetResource"));
+  fresh.version = text_of(metadata, "resourceVersion");
+  const json& status = member(parsed, "status");
   fresh.successes = number(status, "successMessages");
   fresh.failures = number(status, "failMessages");
-  if (const json& errors = child(status, "errors"); errors.is_array())
+  if (const json& errors = member(status, "errors"); errors.is_array())
     for (const json& one : errors)
       if (one.is_string()) fresh.errors.push_back(one.get<std::string>());
   const auto [at, is_new] = rules_.try_emplace(id);
@@ -119,11 +111,11 @@ void RuleTable::drop_rule(const RuleId& id) { rules_.erase(id); }
 
 Result<void> RuleTable::put_endpoint(const Bytes& object, std::set<RuleId>& changed) {
   const json parsed = base::parse_json(object);
-  const json& metadata = child(parsed, "metadata");
-  const RuleId id{text(metadata, "namespace"), text(metadata, "name")};
+  const json& metadata = member(parsed, "metadata");
+  const RuleId id{text_of(metadata, "namespace"), text_of(metadata, "name")};
   if (id.ns.empty() || id.name.empty()) return base::error(Errc::kInvalidArgument, "no RuleEndpoint with namespace and name");
-  const json& spec = child(parsed, "spec");
-  Endpoint fresh{text(spec, "ruleEndpointType"), text_map(child(spec, "properties"))};
+  const json& spec = member(parsed, "spec");
+  Endpoint fresh{text_of(spec, "ruleEndpointType"), text_map(member(spec, "properties"))};
   const auto [at, is_new] = endpoints_.try_emplace(id);
   if (!is_new && at->second == fresh) return {};
   at->second = std::move(fresh);

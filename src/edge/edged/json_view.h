@@ -3,20 +3,14 @@
 
 #include <string>
 
-
 #include "base/json.h"
+#include "base/json_member.h"
 
 namespace kubeedge::edged {
 
 using Json = nlohmann::json;
 
-// The member, or null.
-inline const Json& member(const Json& object, const char* key) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(key);
-  return found == object.end() ? none : *found;
-}
+using base::member;
 inline const Json& member(const Json& object, const char* outer, const char* inner) { return member(member(object, outer), inner); }
 
 inline std::string text(const Json& value, std::string otherwise = "") { return value.is_string() ? value.get<std::string>() : std::move(otherwise); }

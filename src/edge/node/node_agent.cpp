@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/text.h"
-#include "edge/node/json_read.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::edge {
@@ -80,8 +80,8 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (!node.is_object()) return again("the stored node is damaged");
     const NodeIdentity me = identity();
     Json wanted = node_labels(me, read_node_facts(options.data_dir));
-    const Json& labels = member_of(member_of(node, "metadata"), "labels");
-    const bool same = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) { return member_of(labels, item.key().c_str()) == item.value(); });
+    const Json& labels = base::member(base::member(node, "metadata"), "labels");
+    const bool same = std::all_of(wanted.items().begin(), wanted.items().end(), [&](const auto& item) { return base::member(labels, item.key().c_str()) == item.value(); });
     if (same) return accepted();
     const Json update = {{"apiVersion", "v1"}, {"kind", "Node"}, {"metadata", {{"name", me.name}, {"labels", wanted}, {"annotations", {{"volumes.kubernetes.io/controller-managed-attach-detach", "true"}}}}}};
     meta.update_node(Bytes(base::dump_json(update)), [weak = weak_from_this()](MetaResult<Bytes> answer) {
@@ -120,7 +120,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     }
     const auto stored = meta.local(node_key());
     const Json node = stored ? base::parse_json(*stored) : Json();
-    const Json before = member_of(node, "status").is_object() ? member_of(node, "status") : Json::object();
+    const Json before = base::member(node, "status").is_object() ? base::member(node, "status") : Json::object();
     const Json after = node_status(identity(), read_node_facts(options.data_dir), runtime_state(), before, now_s());
     const Milliseconds now = runtime.clock().steady();
     const bool due = last_report.count() == 0 || now - last_report >= options.status_report;
@@ -186,7 +186,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (answer) {
       lease = base::parse_json(*answer.value);
       if (lease.is_object()) {
-        if (!member_of(lease, "spec").is_object()) lease["spec"] = new_lease()["spec"];  // made by hand, without one
+        if (!base::member(lease, "spec").is_object()) lease["spec"] = new_lease()["spec"];  // made by hand, without one
         return renew_lease();
       }
       lease = Json();
@@ -205,7 +205,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
                           {"renewTime", base::rfc3339_micro(runtime.clock().unix_ms())}}}};
     const auto stored = meta.local(node_key());
     const Json node = stored ? base::parse_json(*stored) : Json();
-    if (const std::string uid = text_of(member_of(node, "metadata"), "uid"); !uid.empty()) {
+    if (const std::string uid = base::text_of(base::member(node, "metadata"), "uid"); !uid.empty()) {
       out["metadata"]["ownerReferences"] = Json::array({{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", options.identity.name}, {"uid", uid}}});
     }
     return out;
@@ -216,7 +216,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
     if (!up) return;
     if (answer) {
       lease = base::parse_json(*answer.value);
-      if (!member_of(lease, "spec").is_object()) lease = Json();
+      if (!base::member(lease, "spec").is_object()) lease = Json();
     } else {
       log(LogLevel::kWarning, "lease was not renewed: " + answer.error.message);
       lease = Json();  // read it again: another writer, or it is gone

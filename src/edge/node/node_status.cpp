@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/text.h"
-#include "edge/node/json_read.h"
 
 namespace kubeedge::edge {
 namespace {
@@ -15,9 +15,9 @@ constexpr const char* kNoPodsTaint = "node.kubeedge.io/no-pod-runtime";
 
 // A status' condition of a type, or nullptr.
 const Json* condition_of(const Json& status, const std::string& type) {
-  const Json& list = member_of(status, "conditions");
+  const Json& list = base::member(status, "conditions");
   if (!list.is_array()) return nullptr;
-  const auto found = std::find_if(list.begin(), list.end(), [&](const Json& item) { return text_of(item, "type") == type; });
+  const auto found = std::find_if(list.begin(), list.end(), [&](const Json& item) { return base::text_of(item, "type") == type; });
   return found == list.end() ? nullptr : &*found;
 }
 
@@ -25,8 +25,8 @@ Json condition(const char* type, bool status, const std::string& reason, const s
   const std::string time = base::rfc3339(now);
   const std::string value = status ? "True" : "False";
   std::string since = time;
-  if (const Json* old = condition_of(previous, type); old != nullptr && text_of(*old, "status") == value) {
-    if (const std::string then = text_of(*old, "lastTransitionTime"); !then.empty()) since = then;
+  if (const Json* old = condition_of(previous, type); old != nullptr && base::text_of(*old, "status") == value) {
+    if (const std::string then = base::text_of(*old, "lastTransitionTime"); !then.empty()) since = then;
   }
   return {{"type", type}, {"status", value}, {"lastHeartbeatTime", time}, {"lastTransitionTime", since}, {"reason", reason}, {"message", message}};
 }
@@ -102,9 +102,9 @@ std::optional<std::string> node_patch(const Json& before, const Json& after, boo
   for (const Json& now : after["conditions"]) {
     order.push_back({{"type", now["type"]}});
     Json delta = {{"type", now["type"]}};
-    const Json* old = condition_of(before, text_of(now, "type"));
+    const Json* old = condition_of(before, base::text_of(now, "type"));
     for (const auto& [key, value] : now.items())
-      if (old == nullptr || member_of(*old, key.c_str()) != value) delta[key] = value;
+      if (old == nullptr || base::member(*old, key.c_str()) != value) delta[key] = value;
     if (delta.size() > 1) changed.push_back(std::move(delta));
   }
   if (!changed.empty()) {

@@ -3,29 +3,21 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/json_member.h"
 #include "base/text.h"
 
 namespace kubeedge::kube::rest {
 namespace {
 
+using base::member;
+using base::text_of;
+
 using Pairs = std::vector<std::pair<std::string, std::string>>;
-
-const Json& at(const Json& object, const char* key) {
-  static const Json none;
-  if (!object.is_object()) return none;
-  const auto found = object.find(key);
-  return found == object.end() ? none : *found;
-}
-
-std::string text_at(const Json& object, const char* key) {
-  const Json& value = at(object, key);
-  return value.is_string() ? value.get<std::string>() : "";
-}
 
 std::vector<std::string> names(const Json& spec, const char* list) {
   std::vector<std::string> out;
-  if (const Json& containers = at(spec, list); containers.is_array())
-    for (const Json& one : containers) out.push_back(text_at(one, "name"));
+  if (const Json& containers = member(spec, list); containers.is_array())
+    for (const Json& one : containers) out.push_back(text_of(one, "name"));
   return out;
 }
 
@@ -61,7 +53,7 @@ bool truth(const std::string& value) { return value == "true" || value == "1"; }
 
 // The container that is meant: the one named, or the only one.
 std::variant<std::string, Failure> container_of(const Json& pod, const std::string& name, const std::string& wanted) {
-  const Json& spec = at(pod, "spec");
+  const Json& spec = member(pod, "spec");
   const auto containers = names(spec, "containers"), init = names(spec, "initContainers");
   if (wanted.empty()) {
     if (containers.size() == 1) return containers.front();
@@ -118,11 +110,11 @@ bool is_pod_stream(std::string_view subresource) {
 }
 
 std::variant<PodStream, Failure> pod_stream(const Json& pod, const std::string& subresource, const std::string& query) {
-  const std::string name = text_at(at(pod, "metadata"), "name"), ns = text_at(at(pod, "metadata"), "namespace");
+  const std::string name = text_of(member(pod, "metadata"), "name"), ns = text_of(member(pod, "metadata"), "namespace");
   auto parsed = parse(query);
   if (auto* failure = std::get_if<Failure>(&parsed)) return std::move(*failure);
   const Pairs& pairs = std::get<Pairs>(parsed);
-  PodStream out{subresource, text_at(at(pod, "spec"), "nodeName"), "", ""};
+  PodStream out{subresource, text_of(member(pod, "spec"), "nodeName"), "", ""};
   if (subresource == "portforward") {
     out.path = fmt::format("/portForward/{}/{}", ns, name);
   } else {
