@@ -6,6 +6,7 @@
 #include "cloud/hub/hub_server.h"
 #include "cloud/hub/join_server.h"
 #include "cloud/hub/revocations.h"
+#include "cloud/ports/server_tls.h"
 #include "cloud/router/router.h"
 #include "cloud/stream/stream_server.h"
 #include "cloud/stream/tunnel_server.h"
@@ -62,12 +63,9 @@ Result<RouterConfig> router_config(const CloudOptions& options) {
   config.cloud_ip = options.cloud_ip;
   if (from.certificate_file.empty() != from.private_key_file.empty())
     return Error{Errc::kInvalidArgument, "certificate and private key go together"};
-  if (from.tls || !from.certificate_file.empty()) {
-    config.tls.emplace();
-    config.tls->certificate_pem = pki::pem("CERTIFICATE", options.server.certificate_der);
-    config.tls->private_key_pem = pki::pem("EC PRIVATE KEY", options.server.key_sec1_der);
-    config.tls->ca_pem = pki::pem("CERTIFICATE", options.ca.certificate_der);
-  }
+  // Callers show a token, if anything.
+  if (from.tls || !from.certificate_file.empty())
+    config.tls = server_tls(options.server, options.ca.certificate_der, net::TlsConfig::Peer::kNone);
   const std::pair<const std::string*, std::string*> files[] = {{&from.certificate_file, config.tls ? &config.tls->certificate_pem : nullptr},
                                                                {&from.private_key_file, config.tls ? &config.tls->private_key_pem : nullptr},
                                                                {&from.token_file, &config.token},

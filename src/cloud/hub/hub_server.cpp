@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/peer_log.h"
 #include "base/text.h"
+#include "cloud/ports/server_tls.h"
 #include "net/websocket.h"
 #include "runtime/timer.h"
 #include "wire/message_codec.h"
@@ -489,12 +490,7 @@ void HubServer::attach(HubSinks sinks) { impl_->sinks = std::move(sinks); }
 
 Result<void> HubServer::start() {
   net::ListenOptions listen;
-  net::TlsConfig tls;
-  tls.certificate_pem = pki::pem("CERTIFICATE", impl_->options.server.certificate_der);
-  tls.private_key_pem = pki::pem("EC PRIVATE KEY", impl_->options.server.key_sec1_der);
-  tls.ca_pem = pki::pem("CERTIFICATE", impl_->options.ca.certificate_der);
-  tls.verify_peer = net::TlsConfig::Peer::kRequire;
-  listen.tls = std::move(tls);
+  listen.tls = server_tls(impl_->options.server, impl_->options.ca.certificate_der, net::TlsConfig::Peer::kRequire);
   // Room beyond the node limit: for newer connections of nodes that are here, and to tell the others why not.
   listen.max_connections = std::max(listen.max_connections, impl_->options.node_limit + impl_->options.node_limit / 4);
   std::weak_ptr<Impl> weak = impl_;

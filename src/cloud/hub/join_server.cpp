@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/peer_log.h"
 #include "base/text.h"
+#include "cloud/ports/server_tls.h"
 
 namespace kubeedge::cloud {
 
@@ -142,12 +143,8 @@ JoinServer::~JoinServer() = default;
 
 Result<void> JoinServer::start() {
   net::ListenOptions listen;
-  net::TlsConfig tls;
-  tls.certificate_pem = pki::pem("CERTIFICATE", impl_->options.server.certificate_der);
-  tls.private_key_pem = pki::pem("EC PRIVATE KEY", impl_->options.server.key_sec1_der);
-  tls.ca_pem = pki::pem("CERTIFICATE", impl_->options.ca.certificate_der);
-  tls.verify_peer = net::TlsConfig::Peer::kRequestUnverified;   // judged per request, with a reason in the answer
-  listen.tls = std::move(tls);
+  // Judged per request, with a reason in the answer.
+  listen.tls = server_tls(impl_->options.server, impl_->options.ca.certificate_der, net::TlsConfig::Peer::kRequestUnverified);
   net::HttpLimits limits;
   limits.max_body_bytes = kMaxCsrBytes;
   std::weak_ptr<Impl> weak = impl_;

@@ -257,7 +257,6 @@ Router::~Router() { stop(); }
 Result<void> Router::start() {
   net::ListenOptions listen;
   listen.tls = impl_->options.tls;
-  if (listen.tls) listen.tls->verify_peer = net::TlsConfig::Peer::kNone;   // callers show a token, if anything
   listen.max_connections = kMaxRestConnections;
   net::HttpLimits limits;
   limits.max_body_bytes = kMaxRestBodyBytes;

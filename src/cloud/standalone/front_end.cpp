@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "cloud/ports/server_tls.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::cloud {
@@ -185,14 +186,9 @@ FrontEnd::FrontEnd(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 FrontEnd::~FrontEnd() { impl_->http.reset(); }
 
 Result<std::unique_ptr<FrontEnd>> FrontEnd::listen(const Runtime& runtime, kube::ApiServer& server, const ServiceAccountTokens& tokens, Options options) {
-  net::TlsConfig tls;
-  tls.certificate_pem = pki::pem("CERTIFICATE", options.server.certificate_der);
-  tls.private_key_pem = pki::pem("EC PRIVATE KEY", options.server.key_sec1_der);
-  tls.ca_pem = pki::pem("CERTIFICATE", options.ca_der);
-  // Judged per request: a foreign certificate gets a readable 401, not a broken handshake.
-  tls.verify_peer = net::TlsConfig::Peer::kRequestUnverified;
   net::ListenOptions listening;
-  listening.tls = std::move(tls);
+  // Judged per request: a foreign certificate gets a readable 401, not a broken handshake.
+  listening.tls = server_tls(options.server, options.ca_der, net::TlsConfig::Peer::kRequestUnverified);
   const net::Endpoint endpoint{options.address, options.port};
   auto impl = std::make_shared<Impl>(runtime, server, tokens, std::move(options));
   auto http = net::HttpServer::listen(runtime, endpoint, std::move(listening), {},

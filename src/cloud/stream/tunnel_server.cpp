@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/text.h"
+#include "cloud/ports/server_tls.h"
 #include "cloud/stream/relay.h"
 #include "net/websocket.h"
 #include "wire/tunnel.h"
@@ -221,12 +222,7 @@ TunnelServer::~TunnelServer() { stop(); }
 
 Result<void> TunnelServer::start() {
   net::ListenOptions listen;
-  net::TlsConfig tls;
-  tls.certificate_pem = pki::pem("CERTIFICATE", impl_->options.server.certificate_der);
-  tls.private_key_pem = pki::pem("EC PRIVATE KEY", impl_->options.server.key_sec1_der);
-  tls.ca_pem = pki::pem("CERTIFICATE", impl_->options.ca.certificate_der);
-  tls.verify_peer = net::TlsConfig::Peer::kRequire;
-  listen.tls = std::move(tls);
+  listen.tls = server_tls(impl_->options.server, impl_->options.ca.certificate_der, net::TlsConfig::Peer::kRequire);
   auto server = net::HttpServer::listen(impl_->runtime, impl_->options.listen, std::move(listen), {},
                                         [weak = std::weak_ptr<Impl>(impl_)](const net::HttpRequest& request, const std::shared_ptr<net::HttpResponder>& responder) {
                                           if (const auto self = weak.lock()) self->on_request(request, responder);
