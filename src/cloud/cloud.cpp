@@ -86,9 +86,9 @@ class CloudImpl final : public Cloud {
   CloudImpl(const Runtime& runtime, kube::KubeClient& client, const CloudOptions& options, std::optional<RouterConfig> router)
       : runtime_(runtime),
         sync_(runtime, client),
-        revocations_(runtime, client, [this] {
-          hub_.drop_revoked();
-          streams_.drop_revoked();
+        revocations_(runtime, client, [this](const NodeId& node) {
+          hub_.drop_revoked(node);
+          streams_.drop_revoked(node);
         }),
         hub_(runtime, client, sync_, revocations_, hub_options(options)),
         edge_(runtime, client, hub_, sync_),

@@ -539,11 +539,9 @@ void HubServer::disconnect(const NodeId& node, const std::string& why) {
   if (const auto found = impl_->connections.find(node); found != impl_->connections.end()) impl_->drop(std::shared_ptr<Impl::Connection>(found->second), End::kDecided, why);
 }
 
-void HubServer::drop_revoked() {
-  std::vector<std::shared_ptr<Impl::Connection>> revoked;
-  for (const auto& [node, connection] : impl_->connections)
-    if (impl_->revocations.revoked(node, connection->certified_s)) revoked.push_back(connection);
-  for (const auto& connection : revoked) impl_->drop(connection, End::kDecided, "its certificate was revoked");
+void HubServer::drop_revoked(const NodeId& node) {
+  const auto found = impl_->connections.find(node);
+  if (found != impl_->connections.end() && impl_->revocations.revoked(node, found->second->certified_s)) disconnect(node, "its certificate was revoked");
 }
 
 void HubServer::collect(base::MetricsPage& page) const { impl_->collect(page); }

@@ -57,8 +57,8 @@ class HubServer final : public EdgeLink {
   void node_deleted(const NodeId& node) override;
   // The node's live session, if any, ends now (takeover, token join).
   void disconnect(const NodeId& node, const std::string& why);
-  // Sessions whose certificate is revoked by now end.
-  void drop_revoked();
+  // The node's session ends if its certificate is revoked by now.
+  void drop_revoked(const NodeId& node);
   void collect(base::MetricsPage& page) const;
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_member.h"
 #include "base/text.h"
 #include "kube/client/informer.h"
 
@@ -17,31 +18,33 @@ struct ConfigMapView {
 };
 ConfigMapView view(const Bytes& object) {
   ConfigMapView out;
-  const auto json = base::parse_json(object.view());
-  const auto metadata = json.is_object() ? json.find("metadata") : json.end();
-  if (metadata == json.end() || !metadata->is_object()) return out;
-  if (const auto name = metadata->find("name"); name != metadata->end() && name->is_string()) out.name = name->get<std::string>();
-  if (const auto data = json.find("data"); data != json.end() && data->is_object())
-    for (const auto& [node, time] : data->items())
+  const auto json = base::parse_json(object);
+  out.name = base::text_of(base::member(json, "metadata"), "name");
+  if (const auto& data = base::member(json, "data"); data.is_object())
+    for (const auto& [node, time] : data.items())
       if (time.is_string()) out.data.emplace(node, time.get<std::string>());
   return out;
 }
 }  // namespace
 
-std::vector<std::string> RevocationTable::set(const std::string& config_map, const std::map<std::string, std::string>& data) {
-  std::vector<std::string> bad;
+RevocationTable::Change RevocationTable::set(const std::string& config_map, const std::map<std::string, std::string>& data) {
+  Change change;
   std::map<std::string, std::int64_t> times;
+  const auto& old = maps_[config_map];
   for (const auto& [node, text] : data) {
-    if (const auto time = base::from_rfc3339(text))
-      times.emplace(node, *time);
-    else
-      bad.push_back(node);
+    const auto time = base::from_rfc3339(text);
+    if (!time) {
+      change.bad.push_back(node);
+      continue;
+    }
+    times.emplace(node, *time);
+    if (const auto was = old.find(node); was == old.end() || was->second != *time) change.nodes.push_back(node);
   }
   if (times.empty())
     maps_.erase(config_map);
   else
     maps_[config_map] = std::move(times);
-  return bad;
+  return change;
 }
 
 std::optional<std::int64_t> RevocationTable::before(const std::string& node) const {
@@ -58,19 +61,20 @@ std::string RevocationTable::shard(std::string_view node) {
 }
 
 struct Revocations::Impl : std::enable_shared_from_this<Impl> {
-  Impl(const Runtime& r, kube::KubeClient& c, unique_function<void()> f) : runtime(r), client(c), changed(std::move(f)) {}
+  Impl(const Runtime& r, kube::KubeClient& c, unique_function<void(const NodeId&)> f) : runtime(r), client(c), changed(std::move(f)) {}
   Runtime runtime;
   kube::KubeClient& client;
-  unique_function<void()> changed;
+  unique_function<void(const NodeId&)> changed;
   RevocationTable table;
   std::unique_ptr<kube::Informer> informer;
 
   void put(const Bytes& object, bool gone) {
     const ConfigMapView map = view(object);
-    for (const auto& node : table.set(map.name, gone ? std::map<std::string, std::string>{} : map.data))
+    const auto change = table.set(map.name, gone ? std::map<std::string, std::string>{} : map.data);
+    for (const auto& node : change.bad)
       base::log(runtime.log(), LogLevel::kWarning, "cloudhub", "ConfigMap {}/{}: data.{} is no RFC 3339 time; it revokes nothing", kRevocationsNamespace,
                 map.name, node);
-    changed();
+    for (const auto& node : change.nodes) changed(NodeId(node));
   }
 
   void patch(const NodeId& node, std::int64_t before, unique_function<void(Result<void>)> done) {
@@ -112,7 +116,7 @@ struct Revocations::Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-Revocations::Revocations(const Runtime& runtime, kube::KubeClient& client, unique_function<void()> changed)
+Revocations::Revocations(const Runtime& runtime, kube::KubeClient& client, unique_function<void(const NodeId&)> changed)
     : impl_(std::make_shared<Impl>(runtime, client, std::move(changed))) {}
 Revocations::~Revocations() { stop(); }
 

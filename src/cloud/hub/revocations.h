@@ -28,8 +28,12 @@ inline constexpr unsigned kRevocationShards = 64;
 // What the ConfigMaps say, together: of several times for a node the latest counts. No I/O.
 class RevocationTable {
  public:
-  // The whole content of one ConfigMap (empty: it is gone). Gives the nodes whose text is no time; they are left out.
-  std::vector<std::string> set(const std::string& config_map, const std::map<std::string, std::string>& data);
+  struct Change {
+    std::vector<std::string> nodes;   // that have another time here than before
+    std::vector<std::string> bad;     // whose text is no time: left out
+  };
+  // The whole content of one ConfigMap (empty: it is gone).
+  Change set(const std::string& config_map, const std::map<std::string, std::string>& data);
   // Certificates of the node issued before this Unix second are refused.
   std::optional<std::int64_t> before(const std::string& node) const;
   // Where a join writes the node's line.
@@ -42,8 +46,8 @@ class RevocationTable {
 // Lives on the runtime's executor.
 class Revocations {
  public:
-  // `changed`: the nodes' live sessions must be looked at again.
-  Revocations(const Runtime& runtime, kube::KubeClient& client, unique_function<void()> changed);
+  // `changed`: the node's live session must be looked at again.
+  Revocations(const Runtime& runtime, kube::KubeClient& client, unique_function<void(const NodeId&)> changed);
   ~Revocations();
   void start();
   void stop();

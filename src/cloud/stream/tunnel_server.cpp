@@ -246,11 +246,10 @@ void TunnelServer::disconnect(const NodeId& node, const std::string& why) {
   if (const auto found = impl_->tunnels.find(node); found != impl_->tunnels.end()) impl_->drop(found->second, why);
 }
 
-void TunnelServer::drop_revoked() {
-  std::vector<Impl::TunnelPtr> revoked;
-  for (const auto& [node, tunnel] : impl_->tunnels)
-    if (impl_->options.revoked && impl_->options.revoked(node, tunnel->certified_s)) revoked.push_back(tunnel);
-  for (const auto& tunnel : revoked) impl_->drop(tunnel, "its certificate was revoked");
+void TunnelServer::drop_revoked(const NodeId& node) {
+  const auto found = impl_->tunnels.find(node);
+  if (found != impl_->tunnels.end() && impl_->options.revoked && impl_->options.revoked(node, found->second->certified_s))
+    disconnect(node, "its certificate was revoked");
 }
 
 void TunnelServer::relay(const NodeId& node, NodeCall call, std::shared_ptr<net::HttpResponder> responder, Refuse refuse) {

@@ -38,7 +38,7 @@ class TunnelServer final : public NodeStreams {
   bool connected(const NodeId& node) const;
   // The node's tunnel, if any, ends now: it was deleted, or taken over.
   void disconnect(const NodeId& node, const std::string& why);
-  void drop_revoked();   // `revoked` may say otherwise than before
+  void drop_revoked(const NodeId& node);   // `revoked` may say otherwise of it than before
 
   void relay(const NodeId& node, NodeCall call, std::shared_ptr<net::HttpResponder> responder, Refuse refuse) override;
 

@@ -258,7 +258,7 @@ TEST_CASE("tunnel: a revoked certificate has no tunnel, and loses the one it has
   World world;
   world.connected();
   world.revoked_before = now_s() + 100;
-  world.server.drop_revoked();
+  world.server.drop_revoked(NodeId("edge1"));
   CHECK(!world.server.connected(NodeId("edge1")));
   world.client->on_link(true);
   world.run(Milliseconds{300});
