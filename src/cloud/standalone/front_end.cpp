@@ -164,6 +164,7 @@ struct FrontEnd::Impl : std::enable_shared_from_this<FrontEnd::Impl> {
     call.query = request.query();
     call.accept = std::string(net::header(request.headers, "Accept"));
     call.content_type = std::string(net::header(request.headers, "Content-Type"));
+    call.user_agent = std::string(net::header(request.headers, "User-Agent"));
     call.body = std::move(request.body);
     call.user = std::move(*user);
     const std::int64_t seconds = watch_seconds(call.query);

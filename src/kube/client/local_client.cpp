@@ -106,6 +106,7 @@ ApiRequest request(const UserInfo& user, std::string method, std::string path, B
   out.path = std::move(path);
   out.accept = "application/json";
   out.content_type = "application/json";
+  out.user_agent = "cloudcore";
   out.body = std::move(body);
   out.user = user;
   return out;

@@ -10,6 +10,8 @@
 #include "kube/rest/body.h"
 #include "kube/rest/discovery.h"
 #include "kube/rest/object.h"
+#include "kube/rest/ownership.h"
+#include "kube/rest/page.h"
 #include "kube/rest/protobuf_body.h"
 #include "kube/rest/request.h"
 #include "kube/rest/review.h"
@@ -46,11 +48,18 @@ struct Call {
   Accept accept;
   Attributes wanted;
   std::int64_t now_unix_s = 0;
+  bool applies = false;     // a server-side apply: it has told whose the fields are
 
   StorageKey key() const { return {kind->storage_resource(), target.ns, target.name}; }
   WriteContext context() const {
     const bool must_name_version = request.method == "PUT" && (kind->custom || kind->kind == "Lease");
     return {*kind, target.ns, target.name, query.field_validation, now_unix_s, must_name_version};
+  }
+
+  patch::Writer writer() const { return writer_of(*kind, target.subresource, query, request.user_agent, now_unix_s); }
+  // `next`, as it is stored in place of `live`, with its managedFields.
+  Json owned(const Json& live, Json next) const {
+    return applies ? std::move(next) : patch::track_update(*kind->object, live, std::move(next), writer());
   }
 
   void reply(int status, const Json& body) const {
@@ -301,29 +310,73 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     return Selectors{std::move(*labels), std::move(*fields)};
   }
 
-  void list(const CallPtr& call) {
-    auto chosen = selectors(*call);
-    if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
+  // One page of a list: what is in it, and how it goes on.
+  struct Page {
+    std::vector<std::pair<StoredObject, Json>> objects;   // the value is parsed where a selector or the form needs it
+    std::uint64_t revision = 0;
+    std::string next;                                     // the continue token
+    std::optional<std::int64_t> remaining;                // not known where a selector chooses
+
+    Json metadata() const {
+      Json out = {{"resourceVersion", std::to_string(revision)}};
+      if (!next.empty()) out["continue"] = next;
+      if (remaining) out["remainingItemCount"] = *remaining;
+      return out;
+    }
+  };
+
+  std::variant<Page, Failure> page(const Call& call) {
+    auto chosen = selectors(call);
+    if (auto* failure = std::get_if<Failure>(&chosen)) return std::move(*failure);
     const Selectors& wanted = std::get<Selectors>(chosen);
-    const std::string revision = std::to_string(storage.revision());
-    const std::vector<StoredObject> objects = storage.list(call->kind->storage_resource(), call->target.ns);
+    if (auto failure = check_list(call.query, storage.revision())) return std::move(*failure);
+    Page out;
+    out.revision = storage.revision();
+    PageToken from;
+    if (!call.query.continue_token.empty()) {
+      auto token = PageToken::parse(call.query.continue_token);
+      if (auto* failure = std::get_if<Failure>(&token)) return std::move(*failure);
+      from = std::get<PageToken>(std::move(token));
+      out.revision = from.revision;
+    }
+    const bool look_inside = call.accept.table || call.accept.metadata_only || !wanted.empty();
+    const auto limit = static_cast<std::size_t>(call.query.limit.value_or(0));
+    const std::vector<StoredObject> all = storage.list(call.kind->storage_resource(), call.target.ns);
+    for (auto object = all.begin(); object != all.end(); ++object) {
+      if (!from.at_or_before(object->key)) continue;
+      if (limit != 0 && out.objects.size() == limit) {
+        out.next = PageToken{out.revision, object->key.ns, object->key.name}.text();
+        if (wanted.empty()) out.remaining = all.end() - object;
+        break;
+      }
+      Json value = look_inside ? parsed(*object) : Json();
+      if (look_inside && (value.is_discarded() || !wanted.matches(value))) continue;
+      out.objects.emplace_back(*object, std::move(value));
+    }
+    return out;
+  }
+
+  void list(const CallPtr& call) {
+    auto read = page(*call);
+    if (const auto* failure = std::get_if<Failure>(&read)) return call->fail(*failure);
+    Page& page = std::get<Page>(read);
     if (call->accept.table) {
       std::vector<Json> rows;
-      for (const StoredObject& object : objects)
-        if (Json value = parsed(object); !value.is_discarded() && wanted.matches(value)) rows.push_back(std::move(value));
-      return call->reply(200, table(*call->kind, rows, call->accept.table_version, call->accept.include_object, revision, call->now_unix_s, true));
+      for (auto& [object, value] : page.objects) rows.push_back(std::move(value));
+      Json body = table(*call->kind, rows, call->accept.table_version, call->accept.include_object, "", call->now_unix_s, true);
+      body["metadata"] = page.metadata();
+      return call->reply(200, body);
     }
-    // Objects are relayed as they are stored; they are parsed only where a selector must look inside.
-    std::string body = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[)",
-                                   call->accept.metadata_only ? std::string("PartialObjectMetadata") : std::string(call->kind->kind),
-                                   call->accept.metadata_only ? std::string("meta.k8s.io/v1") : call->kind->api_version(), revision);
-    bool first = true;
-    for (const StoredObject& object : objects) {
-      if (!wanted.empty() && !wanted.matches(parsed(object))) continue;
-      if (!first) body += ',';
-      first = false;
-      if (call->accept.metadata_only) {
-        body += base::dump_json(partial_metadata(parsed(object)));
+    // Objects are relayed as they are stored.
+    const bool metadata_only = call->accept.metadata_only;
+    std::string body = fmt::format(R"({{"kind":"{}List","apiVersion":"{}","metadata":{},"items":[)", metadata_only ? std::string("PartialObjectMetadata") : std::string(call->kind->kind),
+                                   metadata_only ? std::string("meta.k8s.io/v1") : call->kind->api_version(), base::dump_json(page.metadata()));
+    const char* separator = "";
+    for (const auto& [object, value] : page.objects) {
+      body += separator;
+      separator = ",";
+      if (metadata_only) {
+        body += base::dump_json(partial_metadata(value));
       } else {
         body += object.json.view();
       }
@@ -365,6 +418,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
 
   void create(const CallPtr& call) {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
+    if (const auto failure = check_manager("POST", call->query, false)) return call->fail(*failure);
     Outcome decoded = decode_object(call->context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
     if (is_core(*call->kind, "Event")) sweep_events();
@@ -383,6 +437,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
     Json object = std::get<Json>(std::move(prepared));
     if (borrowed) object["spec"].erase("automountServiceAccountToken");
+    object = call->owned(Json::object(), std::move(object));
     if (const auto failure = admit_create(*call, object)) return call->fail(*failure);
     if (!admitted(*call, Json(), object)) return;
     call->target.name = meta(object, "name");
@@ -455,6 +510,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
 
   void update(const CallPtr& call) {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
+    if (const auto failure = check_manager("PUT", call->query, false)) return call->fail(*failure);
     Outcome decoded = decode_object(call->context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
     const Json& next = std::get<Json>(decoded);
@@ -467,13 +523,35 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     modify(call, [next](const Json&) -> Outcome { return next; });
   }
 
+  // Server-side apply: makes the object where there is none.
+  void apply(const CallPtr& call) {
+    call->applies = true;
+    const bool strict = call->query.field_validation == "Strict";
+    std::vector<std::string> duplicates;
+    auto read = parse_body(call->request.body.view(), strict ? &duplicates : nullptr);
+    if (const auto* failure = std::get_if<Failure>(&read)) return call->fail(bad_request(failure->message + " (a server-side apply is read as JSON here, which kubectl and client-go send; YAML is not)"));
+    if (!duplicates.empty()) return call->fail(bad_request(fmt::format("strict decoding error: {}", fmt::join(duplicates, ", "))));
+    const Json config = std::get<Json>(std::move(read));
+    const auto change = [call, config](const Json& live) { return applied(call->context(), live, config, call->writer(), call->query.force.value_or(false)); };
+    if (storage.get(call->key())) return modify(call, change);
+    if (!call->target.subresource.empty()) return call->fail(not_found(*call->kind, call->target.name));
+    Attributes creation = call->wanted;
+    creation.verb = "create";
+    if (!allowed(*call, creation)) return;
+    Outcome fresh = change(Json());
+    if (const auto* failure = std::get_if<Failure>(&fresh)) return call->fail(*failure);
+    create_from(call, std::get<Json>(fresh), 0);
+  }
+
   void patch(const CallPtr& call) {
     const std::string type = plain_media_type(call->request.content_type);
     const bool strategic = type == "application/strategic-merge-patch+json";
-    if (type == "application/apply-patch+yaml") return call->fail(unsupported_media_type("server-side apply is not there yet: use kubectl apply without --server-side"));
+    const bool applying = type == "application/apply-patch+yaml";
+    if (const auto failure = check_manager("PATCH", call->query, applying)) return call->fail(*failure);
+    if (applying) return apply(call);
     if (type != "application/json-patch+json" && type != "application/merge-patch+json" && !(strategic && !call->kind->custom)) {
       return call->fail(unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-                                               "application/merge-patch+json" + std::string(call->kind->custom ? "" : ", application/strategic-merge-patch+json")));
+                                               "application/merge-patch+json" + std::string(call->kind->custom ? "" : ", application/strategic-merge-patch+json") + ", application/apply-patch+yaml"));
     }
     const bool strict = call->query.field_validation == "Strict";
     std::vector<std::string> duplicates;
@@ -510,8 +588,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     if (const auto* failure = std::get_if<Failure>(&changed)) return call->fail(*failure);
     Outcome prepared = prepare_update(call->context(), current, std::get<Json>(std::move(changed)), call->target.subresource);
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
-    const Json object = std::get<Json>(std::move(prepared));
-    if (object == current) return call->object(200, found->json);  // nothing to write, as Kubernetes does
+    const Json object = call->owned(current, std::get<Json>(std::move(prepared)));
+    if (object == current || patch::same_but_times(object, current)) return call->object(200, found->json);  // nothing to write, as Kubernetes does
     if (!admitted(*call, current, object)) return;
     if (call->query.dry_run) return call->object(200, Bytes(base::dump_json(object)));
     const auto make = [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); };

@@ -45,7 +45,7 @@ struct ApiRequest {
   std::string method;                    // GET POST PUT PATCH DELETE
   std::string path;                      // decoded segments are taken from here
   std::string query;                     // raw
-  std::string accept, content_type;
+  std::string accept, content_type, user_agent;
   Bytes body;
   UserInfo user;
   std::optional<UserInfo> as;            // `kubectl --as`: in whose place the user acts, if it may

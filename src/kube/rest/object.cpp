@@ -106,7 +106,7 @@ Outcome prepare_create(const WriteContext& context, Json object, const std::stri
   } else {
     metadata.erase("namespace");
   }
-  for (const char* field : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion", "generation"}) metadata.erase(field);
+  for (const char* field : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"}) metadata.erase(field);
   metadata["uid"] = uid;
   metadata["creationTimestamp"] = base::rfc3339(context.now_unix_s);
   if (kind.custom) metadata["generation"] = 1;
@@ -143,7 +143,6 @@ Outcome prepare_update(const WriteContext& context, const Json& current, Json ne
       into.erase(field);
     }
   };
-  metadata.erase("managedFields");
   metadata.erase("selfLink");
   for (const char* field : {"namespace", "uid", "creationTimestamp", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"}) {
     keep(metadata, old_metadata, field);

@@ -67,6 +67,7 @@ Result<Query> parse_query(std::string_view query) {
     else if (*key == "resourceVersionMatch") out.resource_version_match = *value;
     else if (*key == "fieldValidation") out.field_validation = *value;
     else if (*key == "fieldManager") out.field_manager = *value;
+    else if (*key == "force") out.force = truth(*value);
     else if (*key == "gracePeriodSeconds") out.grace_period = *value;
     else if (*key == "propagationPolicy") out.propagation = *value;
     else if (*key == "watch") out.watch = truth(*value);

@@ -25,6 +25,7 @@ Result<std::optional<Target>> parse_target(std::string_view path);
 
 struct Query {
   std::string label_selector, field_selector, resource_version, resource_version_match, field_validation, field_manager, grace_period, propagation;
+  std::optional<bool> force;    // of a server-side apply
   bool watch = false, bookmarks = false, dry_run = false, send_initial_events = false;
   std::string include_object;
   std::optional<std::int64_t> limit;

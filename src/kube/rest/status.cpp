@@ -12,10 +12,26 @@ Json details_of(const schema::Kind& kind, const std::string& name) {
   return details;
 }
 
+Failure invalid_thing(std::string_view group, std::string_view kind, const std::string& name, const std::vector<schema::Cause>& causes) {
+  std::string text;
+  Json list = Json::array();
+  for (const schema::Cause& cause : causes) {
+    if (!text.empty()) text += ", ";
+    text += fmt::format("{}: {}", cause.field, cause.message);
+    list.push_back({{"reason", cause.reason}, {"message", cause.message}, {"field", cause.field}});
+  }
+  if (causes.size() > 1) text = "[" + text + "]";
+  Json details = {{"name", name}, {"kind", std::string(kind)}, {"causes", list}};
+  if (!group.empty()) details["group"] = std::string(group);
+  const std::string named = group.empty() ? std::string(kind) : fmt::format("{}.{}", kind, group);
+  return {422, "Invalid", fmt::format("{} \"{}\" is invalid: {}", named, name, text), details};
+}
+
 }  // namespace
 
 Json Failure::status() const {
-  Json out = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Json::object()}, {"status", "Failure"}, {"message", message}, {"reason", reason}, {"code", code}};
+  Json out = {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Json::object()}, {"status", "Failure"}, {"message", message}, {"code", code}};
+  if (!reason.empty()) out["reason"] = reason;
   if (!details.is_null()) out["details"] = details;
   return out;
 }
@@ -55,18 +71,11 @@ Failure forbidden_object(const std::string& group, const std::string& resource, 
 Failure bad_request(const std::string& message) { return {400, "BadRequest", message, Json()}; }
 
 Failure invalid(const schema::Kind& kind, const std::string& name, const std::vector<schema::Cause>& causes) {
-  std::string text;
-  Json list = Json::array();
-  for (const schema::Cause& cause : causes) {
-    if (!text.empty()) text += ", ";
-    text += fmt::format("{}: {}", cause.field, cause.message);
-    list.push_back({{"reason", cause.reason}, {"message", cause.message}, {"field", cause.field}});
-  }
-  if (causes.size() > 1) text = "[" + text + "]";
-  Json details = {{"name", name}, {"kind", std::string(kind.kind)}, {"causes", list}};
-  if (!kind.group.empty()) details["group"] = std::string(kind.group);
-  const std::string named = kind.group.empty() ? std::string(kind.kind) : fmt::format("{}.{}", kind.kind, kind.group);
-  return {422, "Invalid", fmt::format("{} \"{}\" is invalid: {}", named, name, text), details};
+  return invalid_thing(kind.group, kind.kind, name, causes);
+}
+
+Failure invalid_request(const std::string& options_kind, const std::vector<schema::Cause>& causes) {
+  return invalid_thing("meta.k8s.io", options_kind, "", causes);
 }
 
 Failure expired(const std::string& message) { return {410, "Expired", message, Json()}; }

@@ -35,6 +35,8 @@ Failure forbidden(const std::string& message);
 Failure forbidden_object(const std::string& group, const std::string& resource, const std::string& name, const std::string& why);
 Failure bad_request(const std::string& message);
 Failure invalid(const schema::Kind& kind, const std::string& name, const std::vector<schema::Cause>& causes);
+// 422 about a request's own words: "ListOptions", "PatchOptions" ...
+Failure invalid_request(const std::string& options_kind, const std::vector<schema::Cause>& causes);
 Failure expired(const std::string& message);
 Failure unsupported_media_type(const std::string& message);
 Failure method_not_allowed(const std::string& message);

@@ -52,6 +52,7 @@ struct Harness {
   std::string asked;   // what the authorizer was asked last
   std::optional<kubeedge::kube::rest::Failure> admits;   // what the last word on a write is
   std::vector<std::string> audit;
+  std::string user_agent;
   std::optional<kubeedge::kube::UserInfo> as;            // who the next request wants to be
   std::unique_ptr<kubeedge::kube::ApiServer> server;
 
@@ -99,6 +100,7 @@ struct Harness {
     request.body = kubeedge::Bytes(std::move(body));
     request.user = {"tester", {"system:masters"}};
     request.as = as;
+    request.user_agent = user_agent;
     auto answer = std::make_shared<Answer>();
     server->handle(std::move(request), answer);
     return answer;
