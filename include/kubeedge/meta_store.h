@@ -30,7 +30,8 @@ class MetaStore {
   // The object's JSON as the cloud sent it; `key` is "<namespace>/<type>/<name>", `type` lower case: pod, configmap, device.
   std::optional<Bytes> get(const std::string& key) const;
   std::vector<Bytes> list(const std::string& type) const;
-  // Made with the file: an edge that comes back with another one has lost its store.
+  // Made with the file, and anew when a damaged row had to be dropped: an edge that comes back with another id has lost
+  // something of its store.
   const std::string& id() const;
 
  private:

@@ -24,6 +24,8 @@ namespace kubeedge {
 inline namespace v0 {
 namespace {
 
+constexpr Milliseconds kStoreCheckInterval{60'000};   // a table a time; there are a dozen
+
 // What the cloud's Router sends (wire group "user"), by who it is for.
 class UserMessages final : public edge::MessageSink {
  public:
@@ -72,6 +74,7 @@ struct Edge::Impl {
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<edge::TunnelClient> stream;
   std::unique_ptr<edge::NodeAgent> node;
+  runtime::Timer store_check{runtime};
   base::Metrics metrics;
   std::unique_ptr<net::StatusServer> monitor;   // points to all of them: ends first
 
@@ -99,6 +102,7 @@ struct Edge::Impl {
   }
   void collect_all();
   void open_monitor();
+  void check_store();
 
   Result<void> create();
 };
@@ -117,6 +121,13 @@ void Edge::Impl::open_monitor() {
   auto opened = net::StatusServer::listen(runtime, options.monitor, {[this] { return metrics.text(); }, [this] { return checks(); }});
   if (!opened) return base::log(runtime.log(), LogLevel::kWarning, "edge", "{}: nothing is shown there", opened.error().message);
   monitor = std::move(*opened);
+}
+
+void Edge::Impl::check_store() {
+  store_check.start(kStoreCheckInterval, [this] {
+    store->check_next();
+    check_store();
+  });
 }
 
 Result<void> Edge::Impl::create() {
@@ -151,12 +162,10 @@ Result<void> Edge::Impl::create() {
   if (!opened) return std::move(opened).error();
   store = std::move(*opened);
 
-  auto manager = edge::MetaManager::create(runtime, *store, hub_options->join.node);
-  if (!manager) return std::move(manager).error();
-  meta = std::move(*manager);
-
-  hub_options->store_id = meta->store_id();
+  meta = edge::MetaManager::create(runtime, *store, hub_options->join.node);
+  hub_options->store_id = store->id();
   hub = std::make_unique<edge::HubClient>(runtime, std::move(*hub_options));
+  store->on_loss([this] { hub->set_store_id(store->id()); });
 
   auto engine = edge::DeviceTwin::create(runtime, *store, *hub, {NodeId(options.node_name), false});
   if (!engine) return std::move(engine).error();
@@ -236,11 +245,13 @@ void Edge::start() {
   if (Result<void> started = impl_->services->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
   impl_->twin->start();
   impl_->hub->start();
+  impl_->check_store();
   impl_->open_monitor();
 }
 
 void Edge::stop(unique_function<void()> done) {
   impl_->monitor.reset();
+  impl_->store_check.cancel();
   if (impl_->stream) impl_->stream->stop();
   impl_->hub->stop();
   impl_->node->on_link(false);

@@ -4,267 +4,329 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <condition_variable>
+#include <algorithm>
 #include <cstring>
-#include <deque>
-#include <mutex>
-#include <unordered_map>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
-#include <sqlite3.h>
 
 #include "base/text.h"
-#include "runtime/store_thread.h"
+#include "store/checks.h"
+#include "store/salvage.h"
+#include "store/writer.h"
 
 namespace kubeedge::store {
 namespace {
 
-constexpr int kBusyTimeoutMs = 5000;      // a second process (keadm debug, sqlite3) may hold a lock for a moment
-constexpr std::size_t kMaxGroup = 1024;   // batches in one COMMIT
+constexpr std::size_t kMaxNamed = 50;   // lost rows in the log, one line each, and in an error
 
-// One SQLite connection with its prepared statements. Used by one thread at a time.
-class Connection {
- public:
-  ~Connection() {
-    for (auto& [sql, statement] : cache_) sqlite3_finalize(statement);
-    sqlite3_close(db_);
-  }
+// It travels in an HTTP header.
+bool usable_id(std::string_view id) {
+  return id.size() == 36 && std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == '-'; });
+}
 
-  Result<void> open(const std::string& path) {
-    path_ = path;
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI;
-    if (sqlite3_open_v2(path.c_str(), &db_, flags, nullptr) != SQLITE_OK) return failure("open");
-    sqlite3_busy_timeout(db_, kBusyTimeoutMs);
-    return exec("PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY");
-  }
+Statement set_id(const std::string& id) { return {"INSERT OR REPLACE INTO main.ke_store(key, value) VALUES ('id', ?1)", {id}}; }
 
-  Result<void> exec(const char* sql) {
-    if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return failure(sql);
-    return {};
-  }
-
-  Result<void> run(const Statement& statement, std::vector<Row>* rows) {
-    sqlite3_stmt*& prepared = cache_[statement.sql];
-    if (prepared == nullptr &&
-        sqlite3_prepare_v3(db_, statement.sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &prepared, nullptr) != SQLITE_OK) {
-      Error error = failure(statement.sql);
-      cache_.erase(statement.sql);
-      return error;
-    }
-    bind(prepared, statement.params);
-    int code = SQLITE_ROW;
-    while ((code = sqlite3_step(prepared)) == SQLITE_ROW)
-      if (rows != nullptr) rows->push_back(row(prepared));
-    Result<void> result;
-    if (code != SQLITE_DONE) result = failure(statement.sql);
-    sqlite3_reset(prepared);
-    sqlite3_clear_bindings(prepared);
-    return result;
-  }
-
-  bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
-
- private:
-  static void bind(sqlite3_stmt* prepared, const std::vector<Value>& params) {
-    for (std::size_t i = 0; i < params.size(); ++i) {
-      const int at = static_cast<int>(i) + 1;
-      if (const auto* number = std::get_if<std::int64_t>(&params[i])) {
-        sqlite3_bind_int64(prepared, at, *number);
-      } else if (const auto* text = std::get_if<std::string>(&params[i])) {
-        sqlite3_bind_text64(prepared, at, text->data(), text->size(), SQLITE_STATIC, SQLITE_UTF8);
-      }
-    }
-  }
-
-  static Row row(sqlite3_stmt* prepared) {
-    Row out;
-    const int count = sqlite3_column_count(prepared);
-    out.reserve(static_cast<std::size_t>(count));
-    for (int i = 0; i < count; ++i) {
-      switch (sqlite3_column_type(prepared, i)) {
-        case SQLITE_NULL: out.emplace_back(nullptr); break;
-        case SQLITE_INTEGER: out.emplace_back(std::int64_t{sqlite3_column_int64(prepared, i)}); break;
-        default: {
-          const auto* bytes = static_cast<const char*>(sqlite3_column_blob(prepared, i));
-          const auto size = static_cast<std::size_t>(sqlite3_column_bytes(prepared, i));
-          out.emplace_back(bytes == nullptr ? std::string() : std::string(bytes, size));
-        }
-      }
-    }
-    return out;
-  }
-
-  Error failure(std::string_view what) const {
-    const int code = sqlite3_extended_errcode(db_);
-    const char* text = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
-    return base::error(Errc::kIo, "database {}: {} ({}) in: {}", path_, text, code, what.substr(0, 80));
-  }
-
-  std::string path_;
-  sqlite3* db_ = nullptr;
-  std::unordered_map<std::string, sqlite3_stmt*> cache_;
-};
-
-struct Batch {
-  std::vector<Statement> statements;
-  unique_function<void(Result<void>)> done;
-  Result<void> result;
-};
-
-// The writer's side: owned by the Store and, while it has work, by the StoreThread.
-class Writer final : public StoreWork {
- public:
-  explicit Writer(asio::any_io_executor executor) : executor_(std::move(executor)) {}
-
-  Connection connection;
-
-  // Takes `batch` unless the queue is full.
-  bool push(Batch& batch) {
-    const std::lock_guard lock(mutex_);
-    if (queue_.size() >= Store::kMaxQueuedWrites) return false;
-    queue_.push_back(std::move(batch));
-    return true;
-  }
-
-  void run_pending() override {
-    for (;;) {
-      std::vector<Batch> group = take();
-      if (group.empty()) return;
-      commit(group);
-      // The loop must stay alive until it has heard: a write is outstanding work.
-      asio::post(executor_, [group = std::move(group)]() mutable {
-        for (Batch& batch : group)
-          if (batch.done) batch.done(std::move(batch.result));
-      });
-    }
-  }
-
-  Store::Counters counters() const {
-    const std::lock_guard lock(mutex_);
-    return counters_;
-  }
-  std::string failure() const {
-    const std::lock_guard lock(mutex_);
-    return failure_;
-  }
-
-  void wait_idle() {
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [this] { return queue_.empty() && !busy_; });
-  }
-
- private:
-  std::vector<Batch> take() {
-    const std::lock_guard lock(mutex_);
-    std::vector<Batch> group;
-    while (!queue_.empty() && group.size() < kMaxGroup) {
-      group.push_back(std::move(queue_.front()));
-      queue_.pop_front();
-    }
-    busy_ = !group.empty();
-    if (!busy_) idle_.notify_all();
-    return group;
-  }
-
-  // One COMMIT for the whole group; a batch that fails is undone alone, by its savepoint.
-  void commit(std::vector<Batch>& group) {
-    Result<void> begun = connection.exec("BEGIN IMMEDIATE");
-    for (Batch& batch : group) batch.result = begun ? run(batch) : begun;
-    if (begun) {
-      const Result<void> committed = connection.exec("COMMIT");
-      if (!committed) {
-        if (connection.in_transaction()) static_cast<void>(connection.exec("ROLLBACK"));
-        for (Batch& batch : group) batch.result = committed;
-      }
-    }
-    const std::lock_guard lock(mutex_);
-    ++counters_.commits;
-    failure_.clear();
-    for (const Batch& batch : group) {
-      ++(batch.result ? counters_.writes : counters_.failed);
-      if (!batch.result) failure_ = batch.result.error().message;
-    }
-  }
-
-  Result<void> run(Batch& batch) {
-    // A failure such as a full disk may have rolled the whole transaction back: then nothing more can be written in it.
-    if (!connection.in_transaction()) return base::error(Errc::kIo, "the transaction was rolled back by an earlier failure");
-    if (Result<void> saved = connection.exec("SAVEPOINT batch"); !saved) return saved;
-    for (const Statement& statement : batch.statements) {
-      if (Result<void> ran = connection.run(statement, nullptr); !ran) {
-        if (connection.in_transaction()) static_cast<void>(connection.exec("ROLLBACK TO batch; RELEASE batch"));
-        return ran;
-      }
-    }
-    return connection.exec("RELEASE batch");
-  }
-
-  asio::any_io_executor executor_;
-  mutable std::mutex mutex_;
-  std::condition_variable idle_;
-  std::deque<Batch> queue_;
-  bool busy_ = false;
-  Store::Counters counters_;
-  std::string failure_;
-};
+bool empty_or_absent(const std::string& path) {
+  struct stat facts {};
+  return ::stat(path.c_str(), &facts) != 0 || facts.st_size == 0;
+}
 
 class SqliteStore final : public Store {
  public:
-  explicit SqliteStore(const Runtime& runtime) : runtime_(runtime), writer_(std::make_shared<Writer>(runtime.executor())) {}
+  SqliteStore(const Runtime& runtime, std::string path, std::string_view schema, OnDamage on_damage)
+      : runtime_(runtime), path_(std::move(path)), schema_(schema), on_damage_(on_damage), writer_(std::make_shared<Writer>(runtime.executor())) {}
   ~SqliteStore() override { writer_->wait_idle(); }
 
-  Result<void> open(const std::string& path, std::string_view schema) {
-    // The file is made by us so that its mode is 0600 from the first byte on (it holds secrets and tokens).
-    if (path != ":memory:") {
-      const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-      if (fd < 0) return base::error(Errc::kIo, "database {}: {}", path, std::strerror(errno));
-      ::close(fd);
-      if (::chmod(path.c_str(), 0600) != 0) return base::error(Errc::kIo, "database {}: {}", path, std::strerror(errno));
-    }
-    // Two connections of a memory database meet through its shared cache.
-    const std::string target = path == ":memory:" ? "file:" + base::random_hex(8) + "?mode=memory&cache=shared" : path;
-    if (Result<void> opened = writer_->connection.open(target); !opened) return opened;
-    if (Result<void> set = writer_->connection.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL"); !set) return set;
-    if (Result<void> made = writer_->connection.exec(std::string(schema).c_str()); !made) return made;
-    return reader_.open(target);
-  }
-
-  void write(std::vector<Statement> batch, unique_function<void(Result<void>)> done) override {
-    Batch item{std::move(batch), std::move(done), {}};
-    // The guard keeps the loop running until the outcome was told.
-    item.done = [done = std::move(item.done), guard = asio::make_work_guard(runtime_.executor())](Result<void> result) mutable {
-      if (done) done(std::move(result));
-    };
-    if (!writer_->push(item)) {
-      asio::post(runtime_.executor(), [done = std::move(item.done)]() mutable {
-        done(base::error(Errc::kLimitExceeded, "the store has {} writes queued", kMaxQueuedWrites));
-      });
-      return;
-    }
-    runtime_.store_thread().notify(writer_);
-  }
-
-  Result<std::vector<Row>> query(const Statement& statement) override {
-    std::vector<Row> rows;
-    if (Result<void> ran = reader_.run(statement, &rows); !ran) return std::move(ran).error();
-    return rows;
-  }
-
+  Result<void> open();
+  void write(std::vector<Statement> batch, unique_function<void(Result<void>)> done) override;
+  Result<std::vector<Row>> query(const Statement& statement) override;
   Counters counters() const override { return writer_->counters(); }
-  std::string failure() const override { return writer_->failure(); }
+  std::string failure() const override { return read_only_.empty() ? writer_->failure() : read_only_; }
+  const std::string& id() const override { return id_; }
+  bool lost_rows() const override { return lost_; }
+  void on_loss(unique_function<void()> handler) override { loss_handler_ = std::move(handler); }
+  void check_next() override;
 
  private:
+  Result<void> connect();
+  Result<void> make_file();
+  Result<void> check_structure();
+  Result<void> check_rows();
+  Result<void> rescue();
+  Result<void> open_for_reading(const Error& why);
+  Result<void> read_what_is_there();
+  void close();
+  void heal();
+  bool writable();
+  void drop_damaged();
+  void name_lost(const std::vector<RowName>& rows) const;
+  void announce(const std::string& before);
+
   Runtime runtime_;
+  std::string path_, schema_;
+  OnDamage on_damage_;
   std::shared_ptr<Writer> writer_;
+  std::set<RowName> damaged_;    // found by reads; outlives reader_, whose functions write there
+  std::set<RowName> dropping_;   // named, their removal is under way
   Connection reader_;
+  std::vector<GuardedTable> tables_;
+  std::size_t next_table_ = 0;
+  std::string id_;
+  std::string read_only_;        // why nothing can be written, "" when it can
+  Milliseconds next_try_{0};
+  bool lost_ = false;
+  unique_function<void()> loss_handler_;
+  std::shared_ptr<SqliteStore*> self_ = std::make_shared<SqliteStore*>(this);   // a write's outcome may come after our end
 };
+
+Result<void> SqliteStore::open() {
+  Result<void> opened = connect();
+  if (opened || on_damage_ == OnDamage::kRefuse || path_ == ":memory:") return opened;
+  const bool malformed = writer_->connection.corrupt() || reader_.corrupt();
+  close();
+  if (malformed) {
+    base::log(runtime_.log(), LogLevel::kError, "store", "{}: the file is damaged, what is whole in it moves to a new one", opened.error().message);
+    opened = rescue();
+    if (opened) opened = connect();
+    if (opened) return {};
+    close();
+  }
+  return open_for_reading(opened.error());
+}
+
+// The file is made by us so that its mode is 0600 from the first byte on (it holds secrets and tokens).
+Result<void> SqliteStore::make_file() {
+  finish_salvage(path_);
+  const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return base::error(Errc::kIo, "database {}: {}", path_, std::strerror(errno));
+  ::close(fd);
+  if (::chmod(path_.c_str(), 0600) != 0) return base::error(Errc::kIo, "database {}: {}", path_, std::strerror(errno));
+  return {};
+}
+
+Result<void> SqliteStore::connect() {
+  const bool memory = path_ == ":memory:";
+  if (Result<void> made = memory ? Result<void>{} : make_file(); !made) return made;
+  // Two connections of a memory database meet through its shared cache.
+  const std::string target = memory ? "file:" + base::random_hex(8) + "?mode=memory&cache=shared" : path_;
+  Connection& writer = writer_->connection;
+  if (Result<void> opened = writer.open(target); !opened) return opened;
+  add_functions(writer, nullptr);
+  if (Result<void> set = writer.exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL"); !set) return set;
+  if (Result<void> made = writer.exec(schema_ + ";" + std::string(own_schema())); !made) return made;
+  if (Result<void> sound = check_structure(); !sound) return sound;
+  auto tables = guarded_tables(writer, schema_);
+  if (!tables) return std::move(tables).error();
+  tables_ = std::move(*tables);
+  if (Result<void> checked = check_rows(); !checked) return checked;
+  if (Result<void> kept = keep_sums(writer, tables_); !kept) return kept;
+  if (Result<void> opened = reader_.open(target); !opened) return opened;
+  add_functions(reader_, &damaged_);
+  return hide_damaged(reader_, tables_);
+}
+
+// Pages, b-trees, indexes: a checksum says nothing of a row that no look-up finds.
+Result<void> SqliteStore::check_structure() {
+  std::vector<Row> rows;
+  if (Result<void> ran = writer_->connection.run({"PRAGMA integrity_check(1)", {}}, &rows); !ran) return ran;
+  if (rows.size() == 1 && text(rows[0][0]) == "ok") return {};
+  writer_->connection.call_corrupt();
+  return base::error(Errc::kIo, "database {}: {}", path_, rows.empty() ? "no answer" : text(rows[0][0]));
+}
+
+Result<void> SqliteStore::check_rows() {
+  Connection& writer = writer_->connection;
+  if (Result<void> begun = writer.exec("BEGIN IMMEDIATE"); !begun) return begun;
+  std::vector<RowName> lost;
+  for (const GuardedTable& table : tables_) {
+    auto found = scan(writer, table, true);
+    if (!found) return std::move(found).error();
+    for (RowName& row : *found) {
+      for (const Statement& drop : drop_statements(table, row.key))
+        if (Result<void> ran = writer.run(drop, nullptr); !ran) return ran;
+      lost.push_back(std::move(row));
+    }
+  }
+  std::vector<Row> id;
+  if (Result<void> ran = writer.run({"SELECT value FROM main.ke_store WHERE key = 'id'", {}}, &id); !ran) return ran;
+  const std::string stored = id.empty() ? std::string() : text(id[0][0]);
+  if (!lost.empty() && on_damage_ == OnDamage::kRefuse) {
+    std::string names;
+    for (std::size_t i = 0; i < std::min(lost.size(), kMaxNamed); ++i) names += (i == 0 ? "" : ", ") + lost[i].table + " " + lost[i].key;
+    static_cast<void>(writer.exec("ROLLBACK"));
+    return base::error(Errc::kIo, "database {}: {} rows do not match their checksums, or are gone: {}", path_, lost.size(), names);
+  }
+  std::string fresh = lost.empty() && usable_id(stored) ? stored : base::uuid4();
+  if (fresh != stored)
+    if (Result<void> set = writer.run(set_id(fresh), nullptr); !set) return set;
+  if (Result<void> done = writer.exec("COMMIT"); !done) return done;
+  id_ = std::move(fresh);
+  lost_ = lost_ || !lost.empty();
+  name_lost(lost);
+  return {};
+}
+
+Result<void> SqliteStore::rescue() {
+  auto done = salvage(path_, schema_);
+  if (!done) return std::move(done).error();
+  lost_ = lost_ || !done->complete();
+  base::log(runtime_.log(), LogLevel::kError, "store", "database {}: {} rows kept, {} lost{}; the damaged file is {}.damaged", path_, done->kept, done->lost.size(),
+            done->more_lost ? ", and more in parts that cannot be read" : "", path_);
+  name_lost(done->lost);
+  return {};
+}
+
+void SqliteStore::name_lost(const std::vector<RowName>& rows) const {
+  for (std::size_t i = 0; i < std::min(rows.size(), kMaxNamed); ++i)
+    base::log(runtime_.log(), LogLevel::kError, "store", "row {} of table {} was damaged or is gone: dropped, the cloud is asked for it", rows[i].key, rows[i].table);
+  if (rows.size() > kMaxNamed) base::log(runtime_.log(), LogLevel::kError, "store", "and {} rows more", rows.size() - kMaxNamed);
+}
+
+// What is stored still serves: pods and twins come from it. Nothing new can be acknowledged.
+Result<void> SqliteStore::open_for_reading(const Error& why) {
+  if (Result<void> read = read_what_is_there(); !read) {
+    reader_.close();
+    return why;
+  }
+  if (read_only_ != why.message)
+    base::log(runtime_.log(), LogLevel::kError, "store", "{}: what is stored is read, nothing new is stored; next try in {} s", why.message,
+              kReopenInterval.count() / 1000);
+  read_only_ = why.message;
+  next_try_ = runtime_.clock().steady() + kReopenInterval;
+  return {};
+}
+
+Result<void> SqliteStore::read_what_is_there() {
+  const Statement probe{"SELECT name FROM main.sqlite_schema WHERE name = 'ke_sum'", {}};
+  std::vector<Row> sums;
+  Result<void> read = empty_or_absent(path_) ? base::error(Errc::kIo, "database {} is not there", path_) : reader_.open(path_, Connection::Mode::kReadOnly);
+  if (read) read = reader_.run(probe, &sums);
+  if (!read && empty_or_absent(path_ + "-wal")) {
+    read = reader_.open(path_, Connection::Mode::kImmutable);
+    if (read) read = reader_.run(probe, &sums);
+  }
+  if (!read) return read;
+  auto tables = guarded_tables(reader_, schema_);
+  if (!tables) return std::move(tables).error();
+  tables_ = std::move(*tables);
+  add_functions(reader_, &damaged_);
+  std::vector<Row> id;
+  if (!sums.empty()) {   // else it is a Go edge's file: nothing to compare with
+    if (Result<void> hidden = hide_damaged(reader_, tables_); !hidden) return hidden;
+    if (Result<void> ran = reader_.run({"SELECT value FROM main.ke_store WHERE key = 'id'", {}}, &id); !ran) return ran;
+  }
+  if (!id.empty() && usable_id(text(id[0][0]))) id_ = text(id[0][0]);
+  if (id_.empty()) id_ = base::uuid4();
+  return {};
+}
+
+void SqliteStore::close() {
+  writer_->connection.close();
+  reader_.close();
+}
+
+// The file proved malformed under way.
+void SqliteStore::heal() {
+  writer_->wait_idle();
+  close();
+  const std::string before = id_;
+  if (Result<void> opened = open(); !opened) {
+    base::log(runtime_.log(), LogLevel::kError, "store", "{}", opened.error().message);
+    read_only_ = opened.error().message;
+    next_try_ = runtime_.clock().steady() + kReopenInterval;
+  }
+  announce(before);
+}
+
+bool SqliteStore::writable() {
+  if (read_only_.empty()) return true;
+  if (runtime_.clock().steady() < next_try_) return false;
+  writer_->wait_idle();
+  const std::string before = id_;
+  read_only_.clear();
+  close();
+  if (Result<void> opened = open(); !opened) {
+    read_only_ = opened.error().message;
+    next_try_ = runtime_.clock().steady() + kReopenInterval;
+  }
+  if (read_only_.empty()) base::log(runtime_.log(), LogLevel::kInfo, "store", "database {} can be written again", path_);
+  announce(before);
+  return read_only_.empty();
+}
+
+void SqliteStore::announce(const std::string& before) {
+  if (id_ == before) return;
+  asio::post(runtime_.executor(), [weak = std::weak_ptr(self_)] {
+    if (const auto self = weak.lock(); self && (*self)->loss_handler_) (*self)->loss_handler_();
+  });
+}
+
+void SqliteStore::write(std::vector<Statement> batch, unique_function<void(Result<void>)> done) {
+  Batch item{std::move(batch), nullptr, {}};
+  // The guard keeps the loop running until the outcome was told.
+  item.done = [done = std::move(done), guard = asio::make_work_guard(runtime_.executor()), weak = std::weak_ptr(self_)](Result<void> result) mutable {
+    const auto self = weak.lock();
+    if (!result && self && (*self)->read_only_.empty() && (*self)->writer_->corrupt()) (*self)->heal();
+    if (done) done(std::move(result));
+  };
+  std::optional<Error> refusal;
+  if (!writable()) refusal = base::error(Errc::kIo, "the store takes no writes: {}", read_only_);
+  else if (!writer_->push(item)) refusal = base::error(Errc::kLimitExceeded, "the store has {} writes queued", kMaxQueuedWrites);
+  if (!refusal) return runtime_.store_thread().notify(writer_);
+  asio::post(runtime_.executor(), [done = std::move(item.done), error = std::move(*refusal)]() mutable { done(std::move(error)); });
+}
+
+Result<std::vector<Row>> SqliteStore::query(const Statement& statement) {
+  std::vector<Row> rows;
+  Result<void> ran = reader_.run(statement, &rows);
+  if (!ran && reader_.corrupt() && read_only_.empty() && path_ != ":memory:") {
+    heal();
+    rows.clear();
+    ran = reader_.run(statement, &rows);
+  }
+  if (!damaged_.empty()) drop_damaged();
+  if (!ran) return std::move(ran).error();
+  return rows;
+}
+
+void SqliteStore::drop_damaged() {
+  std::vector<RowName> fresh;
+  for (const RowName& row : std::exchange(damaged_, {}))
+    if (dropping_.insert(row).second) fresh.push_back(row);
+  if (fresh.empty()) return;
+  name_lost(fresh);
+  std::vector<Statement> batch;
+  for (const RowName& row : fresh)
+    for (const GuardedTable& table : tables_)
+      if (table.name == row.table)
+        for (Statement& drop : drop_statements(table, row.key)) batch.push_back(std::move(drop));
+  const std::string id = base::uuid4();
+  batch.push_back(set_id(id));
+  write(std::move(batch), [weak = std::weak_ptr(self_), fresh, id](Result<void> result) {
+    const auto self = weak.lock();
+    if (!self) return;
+    if (!result) return base::log((*self)->runtime_.log(), LogLevel::kError, "store", "{}", result.error().message);   // it stays out of sight
+    for (const RowName& row : fresh) (*self)->dropping_.erase(row);
+    const std::string before = std::exchange((*self)->id_, id);
+    (*self)->announce(before);
+  });
+}
+
+void SqliteStore::check_next() {
+  if (tables_.empty() || !read_only_.empty()) return;
+  const GuardedTable& table = tables_[next_table_++ % tables_.size()];
+  auto lost = scan(reader_, table, false);
+  if (!lost && reader_.corrupt()) return heal();
+  if (lost) damaged_.insert(lost->begin(), lost->end());
+  if (!damaged_.empty()) drop_damaged();
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::open(const Runtime& runtime, const std::string& path, std::string_view schema) {
-  auto store = std::make_unique<SqliteStore>(runtime);
-  if (Result<void> opened = store->open(path, schema); !opened) return std::move(opened).error();
+Result<std::unique_ptr<Store>> Store::open(const Runtime& runtime, const std::string& path, std::string_view schema, OnDamage on_damage) {
+  auto store = std::make_unique<SqliteStore>(runtime, path, schema, on_damage);
+  if (Result<void> opened = store->open(); !opened) return std::move(opened).error();
   return std::unique_ptr<Store>(std::move(store));
 }
 

@@ -203,7 +203,7 @@ SqliteStorage::~SqliteStorage() = default;
 
 Result<std::unique_ptr<SqliteStorage>> SqliteStorage::open(const Runtime& runtime, const std::string& path) {
   auto impl = std::make_shared<Impl>(runtime);
-  Result<std::unique_ptr<store::Store>> opened = store::Store::open(runtime, path, kSchema);
+  Result<std::unique_ptr<store::Store>> opened = store::Store::open(runtime, path, kSchema, store::OnDamage::kRefuse);
   if (!opened) return std::move(opened).error();
   impl->store = std::move(*opened);
   if (Result<void> loaded = impl->load(); !loaded) return std::move(loaded).error();

@@ -19,7 +19,8 @@ class SqliteStorage final : public kube::Storage {
   static constexpr std::size_t kEventLog = 10'000;
   static constexpr std::size_t kEventLogBytes = 4 * 1024 * 1024;  // objects of old events stay in memory: bound them too
 
-  // Opens or creates the file and loads every object. Errors name the path.
+  // Opens or creates the file and loads every object. Errors name the path, and the objects that do not match their
+  // checksums: forgetting one would delete it at its edge, serving it would send the altered value there.
   static Result<std::unique_ptr<SqliteStorage>> open(const Runtime& runtime, const std::string& path);
   ~SqliteStorage() override;  // waits for queued writes; their callbacks do not run
 

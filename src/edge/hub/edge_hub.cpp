@@ -287,6 +287,10 @@ void HubClient::stop() {
   (void)impl_->link.on_down(impl_->now());
   impl_->socket.reset();
 }
+void HubClient::set_store_id(std::string id) {
+  impl_->options.store_id = std::move(id);
+  if (up()) impl_->down("the store lost rows, connecting again to have them sent anew");
+}
 std::string HubClient::local_ip() const { return impl_->ip; }
 bool HubClient::up() const { return !impl_->stopped && impl_->link.up(); }
 void HubClient::send(Message message) {

@@ -36,6 +36,8 @@ class HubClient final : public CloudLink, public kubeedge::EdgeHub {
   void on_failure(unique_function<void(Error)> handler);
   void start();
   void stop();
+  // The store lost something: connects again under the new id, so that the cloud sends everything anew.
+  void set_store_id(std::string id);
   // Our own address on the link, "" when it was never up.
   std::string local_ip() const;
 

@@ -77,8 +77,7 @@ MetaResult<Bytes> failure(std::string reason, std::string message) { return {std
 std::string_view meta_schema() {
   return "CREATE TABLE IF NOT EXISTS `meta` (`key` text,`type` text,`value` text,PRIMARY KEY (`key`));\n"
          "CREATE TABLE IF NOT EXISTS `meta_v2` (`key` text,`group_version_resource` text,`namespace` text,`name` text,"
-         "`resource_version` integer,`value` text,PRIMARY KEY (`key`));\n"
-         "CREATE TABLE IF NOT EXISTS `ke_store` (`key` text,`value` text,PRIMARY KEY (`key`));\n";
+         "`resource_version` integer,`value` text,PRIMARY KEY (`key`));\n";
 }
 
 struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
@@ -91,7 +90,6 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
   CloudLink* link = nullptr;
   PodSink* pods = nullptr;
   DeviceSink* devices = nullptr;
-  std::string store_id;
   std::uint64_t acks = 0, refused = 0;   // of the cloud's messages
 
   std::int64_t now_ms() const { return runtime.clock().unix_ms(); }
@@ -260,23 +258,13 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
 MetaManager::MetaManager(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 MetaManager::~MetaManager() = default;
 
-Result<std::unique_ptr<MetaManager>> MetaManager::create(const Runtime& runtime, store::Store& store, NodeId node) {
-  auto impl = std::make_shared<Impl>(runtime, store, std::move(node));
-  auto rows = store.query({"SELECT value FROM ke_store WHERE key='id'", {}});
-  if (!rows) return rows.error().in("meta: store id");
-  if (!rows->empty()) {
-    impl->store_id = store::text(rows->front()[0]);
-  } else {
-    impl->store_id = base::uuid4();
-    impl->write_and_forget({{"INSERT INTO ke_store(key,value) VALUES('id',?1)", {impl->store_id}}});
-  }
-  return std::unique_ptr<MetaManager>(new MetaManager(std::move(impl)));
+std::unique_ptr<MetaManager> MetaManager::create(const Runtime& runtime, store::Store& store, NodeId node) {
+  return std::unique_ptr<MetaManager>(new MetaManager(std::make_shared<Impl>(runtime, store, std::move(node))));
 }
 
 void MetaManager::set_link(CloudLink* link) { impl_->link = link; }
 void MetaManager::set_pod_sink(PodSink* sink) { impl_->pods = sink; }
 void MetaManager::set_device_sink(DeviceSink* sink) { impl_->devices = sink; }
-const std::string& MetaManager::store_id() const { return impl_->store_id; }
 
 void MetaManager::start() {
   if (impl_->devices) {

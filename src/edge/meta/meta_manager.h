@@ -14,7 +14,7 @@
 
 namespace kubeedge::edge {
 
-// The tables of this module, for Store::open: upstream's `meta` and `meta_v2`, our own `ke_store`.
+// The tables of this module, for Store::open: upstream's `meta` and `meta_v2`.
 std::string_view meta_schema();
 
 inline constexpr Milliseconds kRemoteQueryTimeout{60'000};
@@ -23,7 +23,7 @@ inline constexpr Milliseconds kLeaseTimeout{10'000};
 // `store` must outlive it. Lives on the runtime's executor.
 class MetaManager final : public MetaClient, public MessageSink {
  public:
-  static Result<std::unique_ptr<MetaManager>> create(const Runtime& runtime, store::Store& store, NodeId node);
+  static std::unique_ptr<MetaManager> create(const Runtime& runtime, store::Store& store, NodeId node);
   ~MetaManager() override;
 
   void set_link(CloudLink* link);
@@ -31,8 +31,6 @@ class MetaManager final : public MetaClient, public MessageSink {
   void set_device_sink(DeviceSink* sink);
   // Hands the stored pods, models and devices to their sinks.
   void start();
-  // An id made with the store file: tells the cloud when an edge lost its store.
-  const std::string& store_id() const;
 
   // MessageSink: insert, update, delete from the cloud, and answers nobody waits for any more.
   void on_message(Message message) override;

@@ -27,9 +27,7 @@ Result<MetaStore> MetaStore::open(const Runtime& runtime, const std::string& fil
   auto opened = store::Store::open(runtime, file, edge::meta_schema());
   if (!opened) return std::move(opened).error();
   impl->store = std::move(*opened);
-  auto manager = edge::MetaManager::create(runtime, *impl->store, std::move(node));
-  if (!manager) return std::move(manager).error();
-  impl->manager = std::move(*manager);
+  impl->manager = edge::MetaManager::create(runtime, *impl->store, std::move(node));
   impl->manager->set_link(impl.get());
   impl->manager->start();
   return MetaStore(std::move(impl));
@@ -44,7 +42,7 @@ void MetaStore::apply(Message message) { impl_->manager->on_message(std::move(me
 void MetaStore::on_answer(unique_function<void(Message)> handler) { impl_->answer = std::move(handler); }
 std::optional<Bytes> MetaStore::get(const std::string& key) const { return impl_->manager->local(key); }
 std::vector<Bytes> MetaStore::list(const std::string& type) const { return impl_->manager->local_list(type); }
-const std::string& MetaStore::id() const { return impl_->manager->store_id(); }
+const std::string& MetaStore::id() const { return impl_->store->id(); }
 
 }  // namespace v0
 }  // namespace kubeedge

@@ -195,6 +195,7 @@ void DeviceTwin::set_output(TwinOutput* output) { impl_->output = output; }
 void DeviceTwin::start() {
   if (impl_->started) return;
   impl_->started = true;
+  if (impl_->store.lost_rows()) impl_->submit(impl_->engine.recover());
   impl_->submit(impl_->engine.all_deltas(impl_->now(), true));
   if (impl_->link.up()) on_link(true);
 }

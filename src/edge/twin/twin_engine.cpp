@@ -169,6 +169,16 @@ void TwinEngine::load(const std::vector<std::vector<store::Row>>& tables) {
   }
 }
 
+Effects TwinEngine::recover() {
+  Effects out;
+  for (auto& [id, device] : devices_) {
+    std::erase_if(device.desired, [&, &twins = device.twins](const auto& desired) { return !twins.contains(desired.first); });
+    for (const auto& [name, twin] : device.twins) mark(device, name, kBothSides, 1, out);
+    if (!device.state.empty()) mark(device, "", 0, 1, out);
+  }
+  return out;
+}
+
 TwinEngine::DeviceEntry* TwinEngine::find(const std::string& id) {
   const auto it = devices_.find(id);
   return it == devices_.end() ? nullptr : &it->second;

@@ -91,6 +91,9 @@ class TwinEngine {
   Effects on_device_removed(const DeviceId& device, TwinTime now);
   Effects report(const DeviceId& device, const std::map<std::string, std::string>& values, TwinTime now);
   Effects set_state(const DeviceId& device, const std::string& state, TwinTime now);
+  // After load() of a store that lost rows, nobody knows all of which: a desired value whose twin is gone is taken from
+  // its object again, and what is stored goes to the cloud once more.
+  Effects recover();
   // The deltas that stand, to be published (again).
   Effects all_deltas(TwinTime now, bool notify);
   Result<TwinResult> get(const DeviceId& device) const;

@@ -239,10 +239,18 @@ TEST_CASE("a data_dir that cannot be made or written is named") {
     CHECK(has(why, options.data_dir));
     CHECK(has(why, "Permission denied"));
   }
-  SUBCASE("its database is none") {
-    std::ofstream(folder / "edgecore.db") << std::string(8192, 'x');
-    CHECK(has(refusal(loop, options), folder / "edgecore.db"));
-  }
+}
+
+TEST_CASE("a database that is none is set aside; the node goes on with a new one") {
+  Loop loop;
+  const Folder folder;
+  EdgeOptions options = alone(folder);
+  std::ofstream(folder / "edgecore.db") << std::string(8192, 'x');
+  auto edge = Edge::create(loop.runtime, options);
+  REQUIRE(edge);
+  struct stat facts {};
+  REQUIRE(::stat((folder / "edgecore.db.damaged").c_str(), &facts) == 0);
+  CHECK(facts.st_size == 8192);
 }
 
 TEST_CASE("a data_dir is made with all that is above it; what is in it is the owner's alone") {

@@ -52,9 +52,7 @@ struct Fixture {
     auto opened = store::Store::open(runtime, ":memory:", meta_schema());
     REQUIRE(opened);
     store = std::move(*opened);
-    auto made = MetaManager::create(runtime, *store, NodeId("edge-1"));
-    REQUIRE(made);
-    meta = std::move(*made);
+    meta = MetaManager::create(runtime, *store, NodeId("edge-1"));
     meta->set_link(&link);
     meta->set_pod_sink(&pods);
     settle();

@@ -466,3 +466,23 @@ TEST_CASE("bad membership and topics are ignored with a line") {
   for (const char* name : {"$hw/events/device/default/d/twin/foo", "$hw/events/device//d/twin/update", "$hw/events/node/other/membership/get", "x", ""})
     CHECK(rig.engine->on_mqtt(name, "{}", rig.time).publications.empty());
 }
+
+TEST_CASE("a twin row that was lost comes back with its object, and what is stored goes to the cloud again") {
+  Rig rig;
+  const std::string object = device_object("default", "d", 1, "20");
+  const auto stored = [&rig] { return rig.db->query({"SELECT expected FROM device_twin WHERE name = 't'", {}})->size(); };
+  rig.run(rig.engine->on_device(object, rig.time));
+  Effects loss;
+  loss.statements.push_back({"DELETE FROM device_twin", {}});
+  rig.run(std::move(loss));
+  rig.boot();
+  rig.run(rig.engine->on_device(object, rig.time));
+  CHECK(stored() == 0);   // nobody told it: the desired value counts as applied
+  rig.boot();
+  rig.run(rig.engine->recover());
+  rig.run(rig.engine->on_device(object, rig.time));
+  CHECK(stored() == 1);
+  rig.clear();
+  rig.link(true);
+  CHECK_FALSE(rig.cloud.empty());
+}

@@ -95,14 +95,17 @@ TEST_CASE("a database that cannot be opened names its path") {
   CHECK(store.error().message.find("/nonexistent/dir/x.db") != std::string::npos);
 }
 
-TEST_CASE("a file that is no database is refused") {
+TEST_CASE("a file that is no database is refused where it is the only copy, and set aside at an edge") {
   TempFile file;
   FILE* out = std::fopen(file.path.c_str(), "w");
   REQUIRE(out != nullptr);
   for (int i = 0; i < 200; ++i) std::fputs("this is not a database\n", out);
   std::fclose(out);
   asio::io_context loop;
+  auto refused = store::Store::open(Runtime{loop.get_executor()}, file.path, kSchema, store::OnDamage::kRefuse);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Errc::kIo);
   auto store = store::Store::open(Runtime{loop.get_executor()}, file.path, kSchema);
-  REQUIRE_FALSE(store);
-  CHECK(store.error().code == Errc::kIo);
+  REQUIRE(store);
+  CHECK(::unlink((file.path + ".damaged").c_str()) == 0);
 }
