@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/text.h"
 
@@ -25,12 +26,17 @@ std::string column(std::string_view row, std::string_view name) {
   return row.empty() ? quoted(name) : fmt::format("{}.{}", row, quoted(name));
 }
 
-// FNV-1a, 64 bits: it is against flash and memory that forget, not against people.
+// In the manner of FNV-1a, eight bytes at a time: it is against flash and memory that forget, not against people.
 class Hash {
  public:
   void add(const void* data, std::size_t size) {
     const auto* bytes = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < size; ++i) state_ = (state_ ^ bytes[i]) * 1099511628211ULL;
+    for (; size >= sizeof(std::uint64_t); size -= sizeof(std::uint64_t), bytes += sizeof(std::uint64_t)) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes, sizeof word);
+      mix(word);
+    }
+    for (; size > 0; --size, ++bytes) mix(*bytes);
   }
   void add(sqlite3_value* value) {
     const int type = sqlite3_value_type(value);
@@ -53,6 +59,11 @@ class Hash {
   sqlite3_int64 value() const { return state_ == 0 ? 1 : static_cast<sqlite3_int64>(state_); }
 
  private:
+  void mix(std::uint64_t word) {
+    state_ = (state_ ^ word) * 1099511628211ULL;
+    state_ ^= state_ >> 32;
+  }
+
   std::uint64_t state_ = 14695981039346656037ULL;
 };
 
@@ -133,10 +144,27 @@ void add_functions(Connection& connection, std::set<RowName>* damaged) {
   sqlite3_create_function_v2(connection.handle(), "ke_good", -1, SQLITE_UTF8, damaged, good, nullptr, nullptr, nullptr);
 }
 
+namespace {
+
+// What any other program's writes do: they take the row's checksum away and leave word of it (Connection has these off).
+Result<void> watch_foreign_writes(Connection& writer, const GuardedTable& t) {
+  const std::string word = fmt::format("INSERT OR REPLACE INTO ke_store VALUES ('{}', '1')", kForeignWrites);
+  const auto forget = [&](const char* row) { return fmt::format("DELETE FROM ke_sum WHERE tbl = {} AND key = {}; ", literal(t.name), t.key(row)); };
+  struct { const char* when; std::string what; } const triggers[] = {{"INSERT", forget("new")}, {"UPDATE", forget("old") + forget("new")}, {"DELETE", forget("old")}};
+  for (const auto& [when, what] : triggers) {
+    const std::string name = quoted(fmt::format("ke_foreign_{}_{}", base::lower(when), t.name));
+    if (Result<void> made = writer.exec(fmt::format("CREATE TRIGGER IF NOT EXISTS main.{} AFTER {} ON {} BEGIN {}{}; END", name, when, quoted(t.name), what, word)); !made) return made;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> keep_sums(Connection& writer, const std::vector<GuardedTable>& tables) {
   // Otherwise REPLACE would fire the delete trigger too, to no end: the insert writes the same checksum's row.
   if (Result<void> set = writer.exec("PRAGMA recursive_triggers=OFF"); !set) return set;
   for (const GuardedTable& t : tables) {
+    if (Result<void> watched = watch_foreign_writes(writer, t); !watched) return watched;
     const std::string name = literal(t.name), table = quoted(t.name);
     const std::string insert = fmt::format("CREATE TEMP TRIGGER {0} AFTER INSERT ON main.{1} BEGIN INSERT OR REPLACE INTO ke_sum(tbl, key, sum) VALUES ({2}, {3}, {4}); END",
                                            quoted("ke_insert_" + t.name), table, name, t.key("new"), t.sum("new"));

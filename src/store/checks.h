@@ -1,6 +1,7 @@
 // Checksums of rows. They lie in a table of ours, ke_sum, written by TEMP triggers of the writer's connection in the
 // transaction of the row itself; the reader sees each table through a TEMP view that leaves damaged rows out. Both are
 // gone with the connection: a Go edge that takes the file over finds upstream's tables and two more that it ignores.
+// Triggers that stay in the file take the checksum of each row away that another program writes: it is taken over, not damaged.
 #pragma once
 
 #include <set>
@@ -14,6 +15,9 @@ namespace kubeedge::store {
 
 // Our own tables: ke_sum, and ke_store with the file's id.
 std::string_view own_schema();
+
+// The key in ke_store that says another program wrote to the file.
+inline constexpr std::string_view kForeignWrites = "foreign_writes";
 
 // A row by its table and key: the primary key's columns with '/' between them. An integer key says nothing to a
 // reader, so the table's first two other columns stand before it ("default/thermo/temperature/17").
@@ -41,7 +45,7 @@ Result<std::vector<GuardedTable>> guarded_tables(Connection& connection, std::st
 // Makes the SQL function ke_hash. What ke_good finds damaged goes to `damaged`, which must outlive the connection.
 void add_functions(Connection& connection, std::set<RowName>* damaged);
 
-// The writer's triggers. An update whose old row is damaged leaves it damaged: a column that the statement does not
+// The writer's triggers, and those for other programs. An update whose old row is damaged leaves it damaged: a column that the statement does not
 // set would get a checksum that vouches for it.
 Result<void> keep_sums(Connection& writer, const std::vector<GuardedTable>& tables);
 // The reader's views.

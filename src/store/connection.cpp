@@ -9,6 +9,8 @@ namespace {
 
 constexpr int kBusyTimeoutMs = 5000;   // a second process (keadm debug, sqlite3) may hold a lock for a moment
 
+static_assert(SQLITE_VERSION_NUMBER >= 3'035'000, "older ones switch TEMP triggers off together with the others");
+
 void bind(sqlite3_stmt* prepared, const std::vector<Value>& params) {
   for (std::size_t i = 0; i < params.size(); ++i) {
     const int at = static_cast<int>(i) + 1;
@@ -55,6 +57,7 @@ Result<void> Connection::open(const std::string& path, Mode mode) {
   const std::string target = mode == Mode::kImmutable ? immutable_uri(path) : path;
   if (sqlite3_open_v2(target.c_str(), &db_, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, nullptr) != SQLITE_OK) return failure("open");
   sqlite3_busy_timeout(db_, kBusyTimeoutMs);
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);   // those in the file are for other programs; TEMP ones work
   return exec("PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY");
 }
 

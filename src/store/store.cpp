@@ -157,12 +157,15 @@ Result<void> SqliteStore::check_rows() {
     static_cast<void>(writer.exec("ROLLBACK"));
     return base::error(Errc::kIo, "database {}: {} rows do not match their checksums, or are gone: {}", path_, lost.size(), names);
   }
-  std::string fresh = lost.empty() && usable_id(stored) ? stored : base::uuid4();
+  std::vector<Row> foreign;
+  if (Result<void> ran = writer.run({"DELETE FROM main.ke_store WHERE key = ?1 RETURNING value", {std::string(kForeignWrites)}}, &foreign); !ran) return ran;
+  if (!foreign.empty()) base::log(runtime_.log(), LogLevel::kInfo, "store", "database {}: another program wrote to it; its rows are taken over, and the cloud is asked for all", path_);
+  std::string fresh = lost.empty() && foreign.empty() && usable_id(stored) ? stored : base::uuid4();
   if (fresh != stored)
     if (Result<void> set = writer.run(set_id(fresh), nullptr); !set) return set;
   if (Result<void> done = writer.exec("COMMIT"); !done) return done;
   id_ = std::move(fresh);
-  lost_ = lost_ || !lost.empty();
+  lost_ = lost_ || !lost.empty() || !foreign.empty();
   name_lost(lost);
   return {};
 }

@@ -151,7 +151,7 @@ TEST_CASE("a change that cannot be stored is answered with 500 and is not there"
   node.twin->on_device(kDevice);
   node.run();
   bool broken = false;
-  node.db->write({{"CREATE TRIGGER full BEFORE UPDATE ON device_twin BEGIN SELECT RAISE(ABORT, 'disk full'); END", {}}}, [&](Result<void> r) { broken = r.ok(); });
+  node.db->write({{"CREATE TEMP TRIGGER full BEFORE UPDATE ON main.device_twin BEGIN SELECT RAISE(ABORT, 'disk full'); END", {}}}, [&](Result<void> r) { broken = r.ok(); });
   node.run();
   REQUIRE(broken);
   node.output.all.clear();

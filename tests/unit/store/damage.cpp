@@ -44,10 +44,14 @@ struct TempFile {
     return out.str();
   }
   void write(const std::string& bytes) const { std::ofstream(path, std::ios::binary) << bytes; }
-  // As a person with the sqlite3 program.
-  void by_hand(const std::string& sql) const {
+  // As flash that forgets.
+  void damage(const std::string& sql) const { run(sql, false); }
+  // As a Go edge, or a person with the sqlite3 program.
+  void by_hand(const std::string& sql) const { run(sql, true); }
+  void run(const std::string& sql, bool triggers) const {
     sqlite3* db = nullptr;
     REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, triggers ? 1 : 0, nullptr);
     CHECK(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
     sqlite3_close(db);
   }
@@ -118,7 +122,7 @@ int check_values(Open& db) {
 TEST_CASE("a row altered by hand is left out, named, dropped, and the store has a new id; the others stay") {
   const TempFile file;
   const std::string id = fill(file);
-  file.by_hand("UPDATE meta SET value = '{\"i\":\"evil\"}' WHERE key = 'default/configmap/c7'");
+  file.damage("UPDATE meta SET value = '{\"i\":\"evil\"}' WHERE key = 'default/configmap/c7'");
   Open db(file);
   REQUIRE(db.opened);
   CHECK(db.store().lost_rows());
@@ -130,7 +134,7 @@ TEST_CASE("a row altered by hand is left out, named, dropped, and the store has 
 TEST_CASE("a row deleted by hand is missed") {
   const TempFile file;
   const std::string id = fill(file);
-  file.by_hand("DELETE FROM twin WHERE name = 'p3'");
+  file.damage("DELETE FROM twin WHERE name = 'p3'");
   Open db(file);
   REQUIRE(db.opened);
   CHECK(db.store().id() != id);
@@ -138,19 +142,43 @@ TEST_CASE("a row deleted by hand is missed") {
   CHECK(check_values(db) == 3 * kRows - 1);
 }
 
-TEST_CASE("rows that a Go edge wrote are taken over and get a checksum; the id stays") {
+TEST_CASE("rows that a Go edge wrote to a file of its own are taken over and get a checksum; the id stays") {
   const TempFile file;
   const std::string id = fill(file);
-  file.by_hand("INSERT INTO meta VALUES('default/configmap/c90', 'configmap', '" + value_of(90) + "')");
+  file.damage("INSERT INTO meta VALUES('default/configmap/c90', 'configmap', '" + value_of(90) + "')");
   {
     Open db(file);
     REQUIRE(db.opened);
     CHECK(db.store().id() == id);
     CHECK(check_values(db) == 3 * kRows + 1);
   }
-  file.by_hand("UPDATE meta SET type = 'secret' WHERE key = 'default/configmap/c90'");
+  file.damage("UPDATE meta SET type = 'secret' WHERE key = 'default/configmap/c90'");
   Open db(file);
   REQUIRE(db.opened);
+  CHECK(check_values(db) == 3 * kRows);
+}
+
+TEST_CASE("a Go edge took the file over and gave it back: what it changed, added and deleted holds, and the cloud is asked again") {
+  const TempFile file;
+  const std::string id = fill(file);
+  file.by_hand("UPDATE meta SET value = '" + value_of(7) + "' WHERE key = 'default/configmap/c7'");
+  file.by_hand("UPDATE twin SET actual = '4' , name = 'p4' WHERE name = 'p5'");
+  file.by_hand("INSERT OR REPLACE INTO meta VALUES('default/configmap/c8', 'configmap', '" + value_of(8) + "'), ('default/configmap/c91', 'configmap', '" + value_of(91) + "')");
+  file.by_hand("DELETE FROM dirty WHERE name = 'p3'");
+  std::string next;
+  {
+    Open db(file);
+    REQUIRE(db.opened);
+    next = db.store().id();
+    CHECK(next != id);
+    CHECK(db.store().lost_rows());
+    CHECK(check_values(db) == 3 * kRows);
+    CHECK(db.log.text.find("another program wrote") != std::string::npos);
+    CHECK(db.rows("SELECT id FROM twin WHERE name = 'p4'").size() == 2);
+  }
+  Open db(file);   // said once
+  REQUIRE(db.opened);
+  CHECK(db.store().id() == next);
   CHECK(check_values(db) == 3 * kRows);
 }
 
@@ -161,14 +189,14 @@ TEST_CASE("damage while the store is open: not served, dropped, told once; an up
   REQUIRE(db.opened);
   int losses = 0;
   db.store().on_loss([&] { ++losses; });
-  file.by_hand("UPDATE meta SET value = 'x' WHERE key = 'default/configmap/c5'");
+  file.damage("UPDATE meta SET value = 'x' WHERE key = 'default/configmap/c5'");
   CHECK(db.put({{"UPDATE meta SET type = 'configmap' WHERE key = 'default/configmap/c5'", {}}}));
   CHECK(db.rows("SELECT value FROM meta WHERE key = 'default/configmap/c5'").empty());
   db.settle();
   CHECK(losses == 1);
   CHECK(db.store().id() != id);
   CHECK(check_values(db) == 3 * kRows - 1);
-  file.by_hand("DELETE FROM meta WHERE key = 'default/configmap/c6'");
+  file.damage("DELETE FROM meta WHERE key = 'default/configmap/c6'");
   for (int i = 0; i < 3; ++i) db.store().check_next();   // found without anybody reading it
   db.settle();
   CHECK(losses == 2);
@@ -177,7 +205,7 @@ TEST_CASE("damage while the store is open: not served, dropped, told once; an up
 TEST_CASE("the only copy is refused, and the error names the row") {
   const TempFile file;
   fill(file);
-  file.by_hand("UPDATE meta SET value = 'x' WHERE key = 'default/configmap/c5'");
+  file.damage("UPDATE meta SET value = 'x' WHERE key = 'default/configmap/c5'");
   Open db(file, store::OnDamage::kRefuse);
   REQUIRE_FALSE(db.opened);
   CHECK(db.opened.error().message.find("default/configmap/c5") != std::string::npos);
