@@ -92,6 +92,7 @@ void RouterCore::told(const std::set<RuleId>& changed) {
 
 void RouterCore::on_connected(const NodeId& node, bool confirms) {
   sessions_[node] = Session{confirms, {}};
+  if (confirms) untold_.push_back(node);
   wishes_changed_ = true;
 }
 
@@ -388,6 +389,7 @@ std::optional<Milliseconds> RouterCore::next_deadline() const {
 }
 
 std::vector<RouterCore::Action> RouterCore::take(std::int64_t unix_ms) {
+  for (const auto& node : std::exchange(untold_, {})) actions_.push_back(Send{node, message(kBusSource, "confirms", "uploads", "null", unix_ms)});
   settle(unix_ms);
   return std::exchange(actions_, {});
 }

@@ -57,7 +57,8 @@ class RouterCore {
   // All rules and endpoints of the first lists were told: from here on a missing one is missing.
   void on_synced();
 
-  // `confirms`: the node answers a publication when its broker has it, and wants its uploads answered (ours do).
+  // `confirms`: the node answers a publication when its broker has it, and wants its uploads answered (ours do). It is told
+  // that they will be.
   void on_connected(const NodeId& node, bool confirms);
   void on_disconnected(const NodeId& node);
 
@@ -120,6 +121,7 @@ class RouterCore {
   Milliseconds rest_timeout_;
   RuleTable table_;
   bool synced_ = false, wishes_changed_ = false;
+  std::vector<NodeId> untold_;   // connected, and not told yet that uploads are answered
   std::map<NodeId, Session> sessions_;
   std::map<NodeId, std::set<NodeWish>> wishes_;
   std::map<NodeId, std::set<NodeWish>> owed_;        // ends that a node has missed; bounded by kMaxOwed

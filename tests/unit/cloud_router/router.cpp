@@ -28,6 +28,7 @@ Bytes rule(const std::string& name, const std::string& source, json source_resou
 // A core with endpoints of every kind.
 struct World {
   RouterCore core{Milliseconds{60'000}};
+  std::vector<RouterCore::Action> kept;   // what connect() found beside
   Milliseconds now{1'000};
 
   World() {
@@ -36,10 +37,23 @@ struct World {
     (void)core.take(kUnix);
   }
   void put(const Bytes& object) { REQUIRE(core.on_rule(object)); }
+  // A node of ours, which is told that its uploads are answered.
+  void connect(const NodeId& node) {
+    core.on_connected(node, true);
+    bool told = false;
+    for (auto& action : core.take(kUnix)) {
+      const auto* send = std::get_if<RouterCore::Send>(&action);
+      if (send && send->message.operation == "confirms") told = send->node == node && send->message.source == "router_eventbus" && send->message.group == "user";
+      else kept.push_back(std::move(action));
+    }
+    CHECK(told);
+  }
   template <class T>
   std::vector<T> take() {
     std::vector<T> found;
-    for (auto& action : core.take(kUnix))
+    auto actions = std::exchange(kept, {});
+    for (auto& action : core.take(kUnix)) actions.push_back(std::move(action));
+    for (auto& action : actions)
       if (auto* one = std::get_if<T>(&action)) found.push_back(std::move(*one));
     return found;
   }
@@ -132,7 +146,7 @@ TEST_CASE("rest to eventbus: the recorded message; a node of ours confirms, a Go
   sent.timestamp_ms = 1795514549004;
   CHECK(wire::encode(sent) == R"({"header":{"msg_id":"f6cfa74a-515f-42ab-9b6f-f0f1fd2007c3","timestamp":1795514549004},"route":{"source":"router_eventbus","group":"user","operation":"publish","resource":"down"},"content":"hello-edge"})" "\n");
 
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   (void)world.core.take(kUnix);
   world.request(2, "/edge-1/default/down/a/b?x=1", "two");
   sends = world.take<RouterCore::Send>();
@@ -162,7 +176,7 @@ TEST_CASE("refusals: unknown path, body that is no text, no topic, too large, a 
   CHECK(world.replied().starts_with("404 "));
   world.request(3, "/edge-1/default/down");
   CHECK(world.take<RouterCore::Locate>().at(0).node == kNode);
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.request(4, "/edge-1/default/down", "\xff");
   CHECK(world.replied().starts_with("400 "));
   world.request(5, "/edge-1/default/down/a+b");
@@ -236,7 +250,7 @@ TEST_CASE("rest to servicebus: the recorded call and answer; C62 time-out, link 
 
 TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirmed when the target has it") {
   World world;
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.put(rule("up", "bus", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
   auto sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 1);
@@ -257,7 +271,7 @@ TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirm
   CHECK(sends[0].message.operation == "response");
 
   // Another node's topic of that name is not this rule's. Its subscription, if it has one, ends.
-  world.core.on_connected(NodeId("edge-2"), true);
+  world.connect(NodeId("edge-2"));
   world.core.on_message(NodeId("edge-2"), world.upload("bus", "default/up", "x"), kUnix, world.now);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 2);
@@ -294,7 +308,7 @@ TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirm
 
 TEST_CASE("uploads are bounded: so many under way, so many waiting, the newest is refused and counted") {
   World world;
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.put(rule("up", "bus", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
   (void)world.core.take(kUnix);
   for (std::size_t i = 0; i < kMaxWaitingUploads; ++i) world.core.on_message(kNode, world.upload("bus", "default/up", "x"), kUnix, world.now);
@@ -309,14 +323,14 @@ TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and cl
   for (const char* name : {"a", "b", "c"})
     world.put(rule(name, "svc", {{"target_url", std::string("http://x/") + name}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
   CHECK(world.take<RouterCore::Send>().empty());
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   auto sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 3);
   for (const auto& send : sends) CHECK(send.message.operation == "start");
   world.core.on_disconnected(kNode);
   world.core.on_rule_gone(rule("a", "", {}, "", {}));
   CHECK(world.take<RouterCore::Send>().empty());
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 3);
   CHECK(sends[0].message.operation == "stop");
@@ -339,7 +353,7 @@ TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and cl
 
 TEST_CASE("a rule waits for its endpoints, follows changes, and says what it lacks") {
   World world;
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.put(rule("late", "missing", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://h/"}}));
   auto problems = world.take<RouterCore::Problem>();
   REQUIRE(problems.size() >= 1);

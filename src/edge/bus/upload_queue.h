@@ -1,0 +1,97 @@
+// Which uploads wait for the cloud, which are on their way and which rows may go. No I/O, no clock: uploads.h drives it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <kubeedge/clock.h>
+#include <kubeedge/resource.h>
+#include <kubeedge/result.h>
+
+namespace kubeedge::edge {
+
+struct UploadLimits {
+  std::size_t messages = 100'000;
+  std::size_t bytes = 64 * 1024 * 1024;
+};
+
+// The oldest goes first and is let go of first. A row's id grows with its age.
+class UploadQueue {
+ public:
+  using Id = std::int64_t;
+  static constexpr std::size_t kRowBytes = 128;                    // what a row costs beside topic and payload
+  // On their way to a cloud that answers: little, so that a slow uplink has room for leases, status and twins.
+  static constexpr std::size_t kMaxUnconfirmed = 256;
+  static constexpr std::size_t kMaxUnconfirmedBytes = 64 * 1024;   // a larger message goes alone
+  // Upstream's cloud answers no upload (hub-protocol 7.2). A message counts as taken when its link has had no fault for longer
+  // than it takes to find a dead one (20 s: TCP_USER_TIMEOUT).
+  static constexpr Milliseconds kTakenAfter{25'000};
+  static constexpr std::size_t kMaxUnanswered = 8'000;
+  static constexpr Milliseconds kRefusedPause{2'000};              // the cloud has no room, or does not know its rules yet
+  static constexpr Milliseconds kLostAfter{600'000};               // without the answer of a cloud that answers: sent again
+
+  explicit UploadQueue(UploadLimits limits) : limits_(limits) {}
+
+  // A row of the store, in the order of their ids.
+  void load(Id id, std::size_t bytes);
+  // A new one, to be written; what must go for it is in take_removed(). kLimitExceeded: larger than all of the room.
+  Result<Id> admit(std::size_t bytes);
+  void stored(Id id);
+  void not_stored(Id id);
+
+  // Either way: what was on its way goes again.
+  void on_link(bool up);
+  // The cloud at the other end of this link answers each upload.
+  void confirms() { confirms_ = true; }
+  // The one to send now, if there is room on the way.
+  std::optional<Id> next(Milliseconds now);
+  void sent(Id id, MessageId message, Milliseconds now);
+  // The row cannot be read: nothing to send.
+  void forget(Id id) { remove(id); }
+  // False: no upload of ours, or one of an earlier link. `taken` false: the cloud wants it later.
+  bool answered(const MessageId& message, bool taken, Milliseconds now);
+  void on_time(Milliseconds now);
+  std::optional<Milliseconds> next_deadline() const;
+
+  // Rows to delete.
+  std::vector<Id> take_removed() { return std::exchange(removed_, {}); }
+  std::size_t messages() const { return messages_; }
+  std::size_t bytes() const { return bytes_; }
+  std::size_t unconfirmed() const { return flying_.size(); }
+  std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  enum class State : std::uint8_t { kWriting, kWaiting, kSent, kGone };
+  struct Entry {
+    Id id = 0;
+    std::uint32_t bytes = 0;
+    State state = State::kWriting;
+  };
+  struct Flight {
+    Id id = 0;
+    std::size_t bytes = 0;
+    MessageId message;
+    Milliseconds at{};
+  };
+  std::deque<Entry>::iterator find(Id id);   // entries_.end(): not there
+  void remove(Id id);
+  void drop_oldest();
+  void wait_again(Id id);
+  bool room(std::size_t bytes) const;
+
+  UploadLimits limits_;
+  std::deque<Entry> entries_;   // by id; the front is not kGone
+  std::deque<Flight> flying_;   // in the order of sending
+  std::vector<Id> removed_;
+  std::size_t messages_ = 0, bytes_ = 0, flying_bytes_ = 0;
+  std::uint64_t dropped_ = 0;
+  Id next_id_ = 1;
+  Id cursor_ = 0;               // nothing before it waits
+  Milliseconds pause_until_{};
+  bool up_ = false, confirms_ = false;
+};
+
+}  // namespace kubeedge::edge
