@@ -45,6 +45,10 @@ class Causes {
     for (const auto one : supported) list += (list.back() == ' ' ? "\"" : ", \"") + std::string(one) + "\"";
     add(field, "FieldValueNotSupported", "Unsupported value: " + shown(value), list);
   }
+  // One that was found in a part of the object; its field is told from the whole.
+  void take_over(Cause cause) {
+    if (causes_.size() < kMaxCauses) causes_.push_back(std::move(cause));
+  }
   std::size_t size() const { return causes_.size(); }
   std::vector<Cause> take() { return std::move(causes_); }
 
@@ -100,6 +104,9 @@ void validate_pod_update(const Json& before, const Json& after, Causes& causes);
 void default_rbac(Json& object);
 void validate_rbac(const Kind& kind, const Json& object, Causes& causes);
 void validate_rbac_update(const Json& before, const Json& after, Causes& causes);
+// In validate_workloads.cpp: the kinds of apps and batch.
+void validate_workload(const Kind& kind, const Json& object, Causes& causes);
+void validate_workload_update(const Kind& kind, const Json& before, const Json& after, Causes& causes);
 // In validate.cpp: labels and the like, also of nodeSelector.
 void validate_labels(const Json& labels, const std::string& path, Causes& causes);
 

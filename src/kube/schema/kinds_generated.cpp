@@ -13,35 +13,42 @@ extern const Object
     ClusterRole, ClusterRoleBinding, ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector,
     ConfigMapNodeConfigSource, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort,
     ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, DaemonEndpoint, DeleteOptions, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
-    EmptyDirVolumeSource, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource,
-    EphemeralContainer, EphemeralVolumeSource, Event, EventSeries, EventSource, ExecAction, FCVolumeSource, FieldSelectorAttributes,
-    FieldSelectorRequirement, FlexPersistentVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource,
-    GRPCAction, GitRepoVolumeSource, GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias,
-    HostIP, HostPathVolumeSource, ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector,
-    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem,
-    LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview,
-    LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec,
-    NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints,
-    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec,
-    NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference,
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
-    PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, PersistentVolumeStatus,
-    PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
-    PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
-    PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe, ProjectedVolumeSource,
-    QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ResourceAttributes, ResourceClaim, ResourceFieldSelector,
-    ResourceHealth, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role,
-    RoleBinding, RoleRef, SELinuxOptions, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScopeSelector,
+    ContainerUser, ControllerRevision, CronJob, CronJobSpec, CronJobStatus, DaemonEndpoint, DaemonSet, DaemonSetCondition, DaemonSetSpec,
+    DaemonSetStatus, DaemonSetUpdateStrategy, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus,
+    DeploymentStrategy, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress,
+    EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event,
+    EventSeries, EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement,
+    FlexPersistentVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource,
+    GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias, HostIP, HostPathVolumeSource,
+    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, Job, JobCondition, JobSpec, JobStatus, JobTemplateSpec, KeyToPath,
+    LabelSelector, LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange,
+    LimitRangeItem, LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference,
+    LocalSubjectAccessReview, LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition,
+    NamespaceSpec, NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus,
+    NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta,
+    ObjectReference, OwnerReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus, PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec,
+    PersistentVolumeStatus, PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition,
+    PodDNSConfig, PodDNSConfigOption, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule, PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate,
+    PodSecurityContext, PodSpec, PodStatus, PodTemplateSpec, PolicyRule, PortStatus, PortworxVolumeSource, Preconditions,
+    PreferredSchedulingTerm, PriorityClass, Probe, ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource,
+    RBDVolumeSource, ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim,
+    ResourceFieldSelector, ResourceHealth, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule,
+    ResourceStatus, Role, RoleBinding, RoleRef, RollingUpdateDaemonSet, RollingUpdateDeployment, RollingUpdateStatefulSetStrategy,
+    SELinuxOptions, Scale, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScaleSpec, ScaleStatus, ScopeSelector,
     ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection, SecretReference,
     SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview,
     SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount, ServiceAccountTokenProjection,
-    ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass, StorageOSPersistentVolumeSource,
-    StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
-    Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus,
-    Toleration, TopologySelectorLabelRequirement, TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference,
-    TypedObjectReference, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection,
-    VolumeResourceRequirements, VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
+    ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StatefulSet, StatefulSetCondition, StatefulSetOrdinals,
+    StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy, StorageClass,
+    StorageOSPersistentVolumeSource, StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus, SuccessPolicy, SuccessPolicyRule, Sysctl, TCPSocketAction, Taint, TokenRequest,
+    TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySelectorLabelRequirement,
+    TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, UncountedTerminatedPods, UserInfo,
+    Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection, VolumeResourceRequirements,
+    VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
@@ -110,6 +117,41 @@ constexpr Field ResourceQuota_f[] = {
     object("status", ResourceQuotaStatus).write()};
 constexpr Object ResourceQuota{"io.k8s.api.core.v1.ResourceQuota", ResourceQuota_f};
 
+constexpr Field Deployment_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", DeploymentSpec).write(),
+    object("status", DeploymentStatus).write()};
+constexpr Object Deployment{"io.k8s.api.apps.v1.Deployment", Deployment_f};
+
+constexpr Field ReplicaSet_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ReplicaSetSpec).write(),
+    object("status", ReplicaSetStatus).write()};
+constexpr Object ReplicaSet{"io.k8s.api.apps.v1.ReplicaSet", ReplicaSet_f};
+
+constexpr Field StatefulSet_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", StatefulSetSpec).write(),
+    object("status", StatefulSetStatus).write()};
+constexpr Object StatefulSet{"io.k8s.api.apps.v1.StatefulSet", StatefulSet_f};
+
+constexpr Field DaemonSet_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", DaemonSetSpec).write(),
+    object("status", DaemonSetStatus).write()};
+constexpr Object DaemonSet{"io.k8s.api.apps.v1.DaemonSet", DaemonSet_f};
+
+constexpr Field ControllerRevision_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), any("data").drop(),
+    integer64("revision").write().must()};
+constexpr Object ControllerRevision{"io.k8s.api.apps.v1.ControllerRevision", ControllerRevision_f};
+
+constexpr Field Job_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", JobSpec).write(),
+    object("status", JobStatus).write()};
+constexpr Object Job{"io.k8s.api.batch.v1.Job", Job_f};
+
+constexpr Field CronJob_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", CronJobSpec).write(),
+    object("status", CronJobStatus).write()};
+constexpr Object CronJob{"io.k8s.api.batch.v1.CronJob", CronJob_f};
+
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
 constexpr Object Lease{"io.k8s.api.coordination.v1.Lease", Lease_f};
@@ -153,6 +195,15 @@ constexpr Field Binding_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
     object("target", ObjectReference).write().must()};
 constexpr Object Binding{"io.k8s.api.core.v1.Binding", Binding_f};
+
+constexpr Field Scale_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ScaleSpec).write(),
+    object("status", ScaleStatus).write()};
+constexpr Object Scale{"io.k8s.api.autoscaling.v1.Scale", Scale_f};
+
+constexpr Field Eviction_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("deleteOptions", DeleteOptions)};
+constexpr Object Eviction{"io.k8s.api.policy.v1.Eviction", Eviction_f};
 
 constexpr Field TokenRequest_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
@@ -332,6 +383,79 @@ constexpr Field ResourceQuotaStatus_f[] = {
     quantity("hard", Shape::kMap).drop(), quantity("used", Shape::kMap).drop()};
 constexpr Object ResourceQuotaStatus{"io.k8s.api.core.v1.ResourceQuotaStatus", ResourceQuotaStatus_f};
 
+constexpr Field DeploymentSpec_f[] = {
+    integer32("replicas"), object("selector", LabelSelector).write().must(), object("template", PodTemplateSpec).write().must(),
+    object("strategy", DeploymentStrategy).write().retained(), integer32("minReadySeconds").drop(), integer32("revisionHistoryLimit"),
+    boolean("paused").drop(), integer32("progressDeadlineSeconds")};
+constexpr Object DeploymentSpec{"io.k8s.api.apps.v1.DeploymentSpec", DeploymentSpec_f};
+
+constexpr Field DeploymentStatus_f[] = {
+    integer64("observedGeneration").drop(), integer32("replicas").drop(), integer32("updatedReplicas").drop(),
+    integer32("readyReplicas").drop(), integer32("availableReplicas").drop(), integer32("unavailableReplicas").drop(),
+    objects("conditions", DeploymentCondition).drop().merged("type"), integer32("collisionCount")};
+constexpr Object DeploymentStatus{"io.k8s.api.apps.v1.DeploymentStatus", DeploymentStatus_f};
+
+constexpr Field ReplicaSetSpec_f[] = {
+    integer32("replicas"), integer32("minReadySeconds").drop(), object("selector", LabelSelector).write().must(),
+    object("template", PodTemplateSpec).write()};
+constexpr Object ReplicaSetSpec{"io.k8s.api.apps.v1.ReplicaSetSpec", ReplicaSetSpec_f};
+
+constexpr Field ReplicaSetStatus_f[] = {
+    integer32("replicas").write().must(), integer32("fullyLabeledReplicas").drop(), integer32("readyReplicas").drop(),
+    integer32("availableReplicas").drop(), integer64("observedGeneration").drop(),
+    objects("conditions", ReplicaSetCondition).drop().merged("type")};
+constexpr Object ReplicaSetStatus{"io.k8s.api.apps.v1.ReplicaSetStatus", ReplicaSetStatus_f};
+
+constexpr Field StatefulSetSpec_f[] = {
+    integer32("replicas"), object("selector", LabelSelector).write().must(), object("template", PodTemplateSpec).write().must(),
+    objects("volumeClaimTemplates", PersistentVolumeClaim).drop(), str("serviceName").write().must(), str("podManagementPolicy").drop(),
+    object("updateStrategy", StatefulSetUpdateStrategy).write(), integer32("revisionHistoryLimit"), integer32("minReadySeconds").drop(),
+    object("persistentVolumeClaimRetentionPolicy", StatefulSetPersistentVolumeClaimRetentionPolicy),
+    object("ordinals", StatefulSetOrdinals)};
+constexpr Object StatefulSetSpec{"io.k8s.api.apps.v1.StatefulSetSpec", StatefulSetSpec_f};
+
+constexpr Field StatefulSetStatus_f[] = {
+    integer64("observedGeneration").drop(), integer32("replicas").write().must(), integer32("readyReplicas").drop(),
+    integer32("currentReplicas").drop(), integer32("updatedReplicas").drop(), str("currentRevision").drop(),
+    str("updateRevision").drop(), integer32("collisionCount"), objects("conditions", StatefulSetCondition).drop().merged("type"),
+    integer32("availableReplicas").write()};
+constexpr Object StatefulSetStatus{"io.k8s.api.apps.v1.StatefulSetStatus", StatefulSetStatus_f};
+
+constexpr Field DaemonSetSpec_f[] = {
+    object("selector", LabelSelector).write().must(), object("template", PodTemplateSpec).write().must(),
+    object("updateStrategy", DaemonSetUpdateStrategy).write(), integer32("minReadySeconds").drop(), integer32("revisionHistoryLimit")};
+constexpr Object DaemonSetSpec{"io.k8s.api.apps.v1.DaemonSetSpec", DaemonSetSpec_f};
+
+constexpr Field DaemonSetStatus_f[] = {
+    integer32("currentNumberScheduled").write().must(), integer32("numberMisscheduled").write().must(),
+    integer32("desiredNumberScheduled").write().must(), integer32("numberReady").write().must(), integer64("observedGeneration").drop(),
+    integer32("updatedNumberScheduled").drop(), integer32("numberAvailable").drop(), integer32("numberUnavailable").drop(),
+    integer32("collisionCount"), objects("conditions", DaemonSetCondition).drop().merged("type")};
+constexpr Object DaemonSetStatus{"io.k8s.api.apps.v1.DaemonSetStatus", DaemonSetStatus_f};
+
+constexpr Field JobSpec_f[] = {
+    integer32("parallelism"), integer32("completions"), integer64("activeDeadlineSeconds"), object("podFailurePolicy", PodFailurePolicy),
+    object("successPolicy", SuccessPolicy), integer32("backoffLimit"), integer32("backoffLimitPerIndex"), integer32("maxFailedIndexes"),
+    object("selector", LabelSelector), boolean("manualSelector"), object("template", PodTemplateSpec).write().must(),
+    integer32("ttlSecondsAfterFinished"), str("completionMode"), boolean("suspend"), str("podReplacementPolicy"), str("managedBy")};
+constexpr Object JobSpec{"io.k8s.api.batch.v1.JobSpec", JobSpec_f};
+
+constexpr Field JobStatus_f[] = {
+    objects("conditions", JobCondition).drop().merged("type"), time("startTime"), time("completionTime"), integer32("active").drop(),
+    integer32("succeeded").drop(), integer32("failed").drop(), integer32("terminating"), str("completedIndexes").drop(),
+    str("failedIndexes"), object("uncountedTerminatedPods", UncountedTerminatedPods), integer32("ready")};
+constexpr Object JobStatus{"io.k8s.api.batch.v1.JobStatus", JobStatus_f};
+
+constexpr Field CronJobSpec_f[] = {
+    str("schedule").write().must(), str("timeZone"), integer64("startingDeadlineSeconds"), str("concurrencyPolicy").drop(),
+    boolean("suspend"), object("jobTemplate", JobTemplateSpec).write().must(), integer32("successfulJobsHistoryLimit"),
+    integer32("failedJobsHistoryLimit")};
+constexpr Object CronJobSpec{"io.k8s.api.batch.v1.CronJobSpec", CronJobSpec_f};
+
+constexpr Field CronJobStatus_f[] = {
+    objects("active", ObjectReference).drop(), time("lastScheduleTime"), time("lastSuccessfulTime")};
+constexpr Object CronJobStatus{"io.k8s.api.batch.v1.CronJobStatus", CronJobStatus_f};
+
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
     integer32("leaseTransitions"), str("strategy"), str("preferredHolder")};
@@ -368,6 +492,14 @@ constexpr Object CertificateSigningRequestStatus{"io.k8s.api.certificates.v1.Cer
 constexpr Field TopologySelectorTerm_f[] = {
     objects("matchLabelExpressions", TopologySelectorLabelRequirement).drop()};
 constexpr Object TopologySelectorTerm{"io.k8s.api.core.v1.TopologySelectorTerm", TopologySelectorTerm_f};
+
+constexpr Field ScaleSpec_f[] = {
+    integer32("replicas").drop()};
+constexpr Object ScaleSpec{"io.k8s.api.autoscaling.v1.ScaleSpec", ScaleSpec_f};
+
+constexpr Field ScaleStatus_f[] = {
+    integer32("replicas").write().must(), str("selector").drop()};
+constexpr Object ScaleStatus{"io.k8s.api.autoscaling.v1.ScaleStatus", ScaleStatus_f};
 
 constexpr Field TokenRequestSpec_f[] = {
     str("audiences", Shape::kArray).write().must(), integer64("expirationSeconds").write(),
@@ -760,6 +892,72 @@ constexpr Field ScopeSelector_f[] = {
     objects("matchExpressions", ScopedResourceSelectorRequirement).drop()};
 constexpr Object ScopeSelector{"io.k8s.api.core.v1.ScopeSelector", ScopeSelector_f};
 
+constexpr Field PodTemplateSpec_f[] = {
+    object("metadata", ObjectMeta).write(), object("spec", PodSpec).write()};
+constexpr Object PodTemplateSpec{"io.k8s.api.core.v1.PodTemplateSpec", PodTemplateSpec_f};
+
+constexpr Field DeploymentStrategy_f[] = {
+    str("type").drop(), object("rollingUpdate", RollingUpdateDeployment)};
+constexpr Object DeploymentStrategy{"io.k8s.api.apps.v1.DeploymentStrategy", DeploymentStrategy_f};
+
+constexpr Field DeploymentCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastUpdateTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
+constexpr Object DeploymentCondition{"io.k8s.api.apps.v1.DeploymentCondition", DeploymentCondition_f};
+
+constexpr Field ReplicaSetCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
+constexpr Object ReplicaSetCondition{"io.k8s.api.apps.v1.ReplicaSetCondition", ReplicaSetCondition_f};
+
+constexpr Field StatefulSetUpdateStrategy_f[] = {
+    str("type").drop(), object("rollingUpdate", RollingUpdateStatefulSetStrategy)};
+constexpr Object StatefulSetUpdateStrategy{"io.k8s.api.apps.v1.StatefulSetUpdateStrategy", StatefulSetUpdateStrategy_f};
+
+constexpr Field StatefulSetPersistentVolumeClaimRetentionPolicy_f[] = {
+    str("whenDeleted").drop(), str("whenScaled").drop()};
+constexpr Object StatefulSetPersistentVolumeClaimRetentionPolicy{"io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy",
+    StatefulSetPersistentVolumeClaimRetentionPolicy_f};
+
+constexpr Field StatefulSetOrdinals_f[] = {
+    integer32("start").write()};
+constexpr Object StatefulSetOrdinals{"io.k8s.api.apps.v1.StatefulSetOrdinals", StatefulSetOrdinals_f};
+
+constexpr Field StatefulSetCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
+constexpr Object StatefulSetCondition{"io.k8s.api.apps.v1.StatefulSetCondition", StatefulSetCondition_f};
+
+constexpr Field DaemonSetUpdateStrategy_f[] = {
+    str("type").drop(), object("rollingUpdate", RollingUpdateDaemonSet)};
+constexpr Object DaemonSetUpdateStrategy{"io.k8s.api.apps.v1.DaemonSetUpdateStrategy", DaemonSetUpdateStrategy_f};
+
+constexpr Field DaemonSetCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
+constexpr Object DaemonSetCondition{"io.k8s.api.apps.v1.DaemonSetCondition", DaemonSetCondition_f};
+
+constexpr Field PodFailurePolicy_f[] = {
+    objects("rules", PodFailurePolicyRule).write().must()};
+constexpr Object PodFailurePolicy{"io.k8s.api.batch.v1.PodFailurePolicy", PodFailurePolicy_f};
+
+constexpr Field SuccessPolicy_f[] = {
+    objects("rules", SuccessPolicyRule).write().must()};
+constexpr Object SuccessPolicy{"io.k8s.api.batch.v1.SuccessPolicy", SuccessPolicy_f};
+
+constexpr Field JobCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastProbeTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
+constexpr Object JobCondition{"io.k8s.api.batch.v1.JobCondition", JobCondition_f};
+
+constexpr Field UncountedTerminatedPods_f[] = {
+    str("succeeded", Shape::kArray).drop(), str("failed", Shape::kArray).drop()};
+constexpr Object UncountedTerminatedPods{"io.k8s.api.batch.v1.UncountedTerminatedPods", UncountedTerminatedPods_f};
+
+constexpr Field JobTemplateSpec_f[] = {
+    object("metadata", ObjectMeta).write(), object("spec", JobSpec).write()};
+constexpr Object JobTemplateSpec{"io.k8s.api.batch.v1.JobTemplateSpec", JobTemplateSpec_f};
+
 constexpr Field CertificateSigningRequestCondition_f[] = {
     str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
     time("lastUpdateTime").write(), time("lastTransitionTime").write()};
@@ -1024,6 +1222,28 @@ constexpr Field ScopedResourceSelectorRequirement_f[] = {
 constexpr Object ScopedResourceSelectorRequirement{"io.k8s.api.core.v1.ScopedResourceSelectorRequirement",
     ScopedResourceSelectorRequirement_f};
 
+constexpr Field RollingUpdateDeployment_f[] = {
+    int_or_str("maxUnavailable"), int_or_str("maxSurge")};
+constexpr Object RollingUpdateDeployment{"io.k8s.api.apps.v1.RollingUpdateDeployment", RollingUpdateDeployment_f};
+
+constexpr Field RollingUpdateStatefulSetStrategy_f[] = {
+    integer32("partition"), int_or_str("maxUnavailable")};
+constexpr Object RollingUpdateStatefulSetStrategy{"io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy",
+    RollingUpdateStatefulSetStrategy_f};
+
+constexpr Field RollingUpdateDaemonSet_f[] = {
+    int_or_str("maxUnavailable"), int_or_str("maxSurge")};
+constexpr Object RollingUpdateDaemonSet{"io.k8s.api.apps.v1.RollingUpdateDaemonSet", RollingUpdateDaemonSet_f};
+
+constexpr Field PodFailurePolicyRule_f[] = {
+    str("action").write().must(), object("onExitCodes", PodFailurePolicyOnExitCodesRequirement),
+    objects("onPodConditions", PodFailurePolicyOnPodConditionsPattern).drop()};
+constexpr Object PodFailurePolicyRule{"io.k8s.api.batch.v1.PodFailurePolicyRule", PodFailurePolicyRule_f};
+
+constexpr Field SuccessPolicyRule_f[] = {
+    str("succeededIndexes"), integer32("succeededCount")};
+constexpr Object SuccessPolicyRule{"io.k8s.api.batch.v1.SuccessPolicyRule", SuccessPolicyRule_f};
+
 constexpr Field FieldSelectorAttributes_f[] = {
     str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
 constexpr Object FieldSelectorAttributes{"io.k8s.api.authorization.v1.FieldSelectorAttributes", FieldSelectorAttributes_f};
@@ -1131,6 +1351,16 @@ constexpr Field NodeSelectorTerm_f[] = {
     objects("matchExpressions", NodeSelectorRequirement).drop(), objects("matchFields", NodeSelectorRequirement).drop()};
 constexpr Object NodeSelectorTerm{"io.k8s.api.core.v1.NodeSelectorTerm", NodeSelectorTerm_f};
 
+constexpr Field PodFailurePolicyOnExitCodesRequirement_f[] = {
+    str("containerName"), str("operator").write().must(), integer32("values", Shape::kArray).write().must()};
+constexpr Object PodFailurePolicyOnExitCodesRequirement{"io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement",
+    PodFailurePolicyOnExitCodesRequirement_f};
+
+constexpr Field PodFailurePolicyOnPodConditionsPattern_f[] = {
+    str("type").write().must(), str("status").write().must()};
+constexpr Object PodFailurePolicyOnPodConditionsPattern{"io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern",
+    PodFailurePolicyOnPodConditionsPattern_f};
+
 constexpr Field FieldSelectorRequirement_f[] = {
     str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
 constexpr Object FieldSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", FieldSelectorRequirement_f};
@@ -1195,6 +1425,11 @@ constexpr std::string_view PersistentVolume_short[] = {"pv"};
 constexpr std::string_view PersistentVolumeClaim_short[] = {"pvc"};
 constexpr std::string_view LimitRange_short[] = {"limits"};
 constexpr std::string_view ResourceQuota_short[] = {"quota"};
+constexpr std::string_view Deployment_short[] = {"deploy"};
+constexpr std::string_view ReplicaSet_short[] = {"rs"};
+constexpr std::string_view StatefulSet_short[] = {"sts"};
+constexpr std::string_view DaemonSet_short[] = {"ds"};
+constexpr std::string_view CronJob_short[] = {"cj"};
 constexpr std::string_view CertificateSigningRequest_short[] = {"csr"};
 constexpr std::string_view PriorityClass_short[] = {"pc"};
 constexpr std::string_view StorageClass_short[] = {"sc"};
@@ -1202,17 +1437,24 @@ constexpr std::string_view StorageClass_short[] = {"sc"};
 constexpr Kind kBuiltin[] = {
     {"", "v1", "Namespace", "namespaces", "namespace", Namespace_short, false, true, false, &Namespace},
     {"", "v1", "Node", "nodes", "node", Node_short, false, true, false, &Node},
-    {"", "v1", "Pod", "pods", "pod", Pod_short, true, true, false, &Pod},
+    {"", "v1", "Pod", "pods", "pod", Pod_short, true, true, false, &Pod, false, true},
     {"", "v1", "ConfigMap", "configmaps", "configmap", ConfigMap_short, true, false, false, &ConfigMap},
     {"", "v1", "Secret", "secrets", "secret", {}, true, false, false, &Secret},
     {"", "v1", "Event", "events", "event", Event_short, true, false, false, &Event},
     {"", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ServiceAccount_short, true, false, false, &ServiceAccount},
-    {"", "v1", "Service", "services", "service", Service_short, true, true, false, &Service},
+    {"", "v1", "Service", "services", "service", Service_short, true, true, false, &Service, false, true},
     {"", "v1", "Endpoints", "endpoints", "endpoints", Endpoints_short, true, false, false, &Endpoints},
     {"", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", PersistentVolume_short, false, true, false, &PersistentVolume},
     {"", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", PersistentVolumeClaim_short, true, true, false, &PersistentVolumeClaim},
     {"", "v1", "LimitRange", "limitranges", "limitrange", LimitRange_short, true, false, false, &LimitRange},
     {"", "v1", "ResourceQuota", "resourcequotas", "resourcequota", ResourceQuota_short, true, true, false, &ResourceQuota},
+    {"apps", "v1", "Deployment", "deployments", "deployment", Deployment_short, true, true, false, &Deployment, true, true},
+    {"apps", "v1", "ReplicaSet", "replicasets", "replicaset", ReplicaSet_short, true, true, false, &ReplicaSet, true, true},
+    {"apps", "v1", "StatefulSet", "statefulsets", "statefulset", StatefulSet_short, true, true, false, &StatefulSet, true, true},
+    {"apps", "v1", "DaemonSet", "daemonsets", "daemonset", DaemonSet_short, true, true, false, &DaemonSet, false, true},
+    {"apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", {}, true, false, false, &ControllerRevision},
+    {"batch", "v1", "Job", "jobs", "job", {}, true, true, false, &Job, false, true},
+    {"batch", "v1", "CronJob", "cronjobs", "cronjob", CronJob_short, true, true, false, &CronJob, false, true},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
     {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
     {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},
@@ -1225,6 +1467,8 @@ constexpr Kind kBuiltin[] = {
 
 constexpr Kind kUnstored[] = {
     {"", "v1", "Binding", "bindings", "binding", {}, true, false, false, &Binding},
+    {"autoscaling", "v1", "Scale", "scales", "scale", {}, true, false, false, &Scale},
+    {"policy", "v1", "Eviction", "evictions", "eviction", {}, true, false, false, &Eviction},
     {"authentication.k8s.io", "v1", "TokenRequest", "serviceaccounts/token", "tokenrequest", {}, true, false, false, &TokenRequest},
     {"", "v1", "DeleteOptions", "deleteoptions", "deleteoptions", {}, false, false, false, &DeleteOptions},
     {"authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", {}, false, false, false, &TokenReview},
