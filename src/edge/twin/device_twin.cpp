@@ -11,7 +11,6 @@
 namespace kubeedge::edge {
 namespace {
 
-constexpr Milliseconds kTick{1000};
 constexpr std::size_t kMaxDeferred = 10'000;
 // After a broker's return its other clients come back a little later than we do, and deltas are not retained (C54).
 constexpr std::array kDeltaRepeats{Milliseconds{2'000}, Milliseconds{10'000}, Milliseconds{60'000}};
@@ -141,8 +140,12 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
   }
 
   void arm() {
-    if (timer.running() || (!engine.wants_tick() && !reload)) return;
-    timer.start(kTick, [weak = weak_from_this()] {
+    const std::optional<std::int64_t> wanted = reload ? TwinEngine::kTickMs : engine.tick_in_ms();
+    if (!wanted) return;
+    const std::int64_t due = now().steady_ms + *wanted;
+    if (timer.running() && armed_for <= due) return;
+    armed_for = due;
+    timer.start(Milliseconds{*wanted}, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (!self) return;
       self->submit(self->engine.tick(self->now()));
@@ -168,6 +171,7 @@ struct DeviceTwin::Impl : std::enable_shared_from_this<DeviceTwin::Impl> {
   std::deque<std::shared_ptr<Pending>> queue;   // bounded by Store::kMaxQueuedWrites
   std::deque<unique_function<void()>> deferred;
   bool pumping = false, draining = false;
+  std::int64_t armed_for = 0;   // steady ms, when the timer runs
   bool reload = false;
   bool started = false;
   bool link_up = false;

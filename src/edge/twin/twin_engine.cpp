@@ -689,7 +689,7 @@ void TwinEngine::remove_device(const std::string& id, TwinTime now, Effects& out
   const auto it = devices_.find(id);
   if (it == devices_.end()) return;
   const std::string name = it->second.id.name;
-  for (const Lane* lane : {&it->second.twin_lane, &it->second.state_lane}) in_flight_.erase(lane->in_flight);
+  std::erase_if(in_flight_, [&](const auto& entry) { return entry.second.device == id; });
   devices_.erase(it);
   std::erase_if(cleanup_, [&](const store::Statement& statement) { return store::text(statement.params.front()) == id; });
   out.statements.push_back({"DELETE FROM device WHERE id = ?1", {id}});
@@ -854,40 +854,55 @@ void TwinEngine::committed(const std::vector<DirtyMark>& marks, TwinTime now) {
     dirty.last_online = mark.last_online;
     touched.insert(mark.device);
   }
-  for (const auto& id : touched)
-    if (DeviceEntry* device = find(id)) flush(*device, now);
+  for (const auto& id : touched) {
+    DeviceEntry* device = find(id);
+    if (!device) continue;
+    device->last_change = now.steady_ms;
+    flush(*device, now);
+  }
 }
 
 void TwinEngine::flush(DeviceEntry& device, TwinTime now) {
   if (!link_up_) return;
-  if (device.state_lane.in_flight.empty()) send_state(device, now);
-  if (device.twin_lane.in_flight.empty()) send_twins(device, now);
+  const bool quiet = now.steady_ms - device.last_change >= kQuietMs;
+  bool waits = false;
+  for (const bool is_state : {true, false}) {
+    const Lane& lane = is_state ? device.state_lane : device.twin_lane;
+    const bool unsent = std::any_of(device.dirty.begin(), device.dirty.end(), [is_state](const auto& entry) {
+      return entry.first.empty() == is_state && entry.second.ready && entry.second.ready_generation != entry.second.sent_generation;
+    });
+    if (!unsent || lane.unconfirmed >= kMaxUnconfirmed) continue;
+    if (lane.unconfirmed > 0 && !quiet) waits = true;
+    else if (is_state) send_state(device, now);
+    else send_twins(device, now);
+  }
+  if (waits) not_quiet_.insert(device.id.str());
 }
 
 void TwinEngine::send_twins(DeviceEntry& device, TwinTime now) {
+  Flight flight{device.id.str(), false, {}};
   Json twins = Json::object();
   for (auto& [name, dirty] : device.dirty) {
-    if (name.empty() || !dirty.ready) continue;
+    if (name.empty() || !dirty.ready || dirty.ready_generation == dirty.sent_generation) continue;
     twins[name] = twin_json(dirty.twin, dirty.sides, true);
-    device.twin_lane.sent[name] = dirty.ready_generation;
+    flight.sent[name] = dirty.sent_generation = dirty.ready_generation;
   }
-  if (twins.empty()) return;
   Json content = base_message(options_.new_id(), now.unix_ms);
   content["twin"] = std::move(twins);
-  send(device, device.twin_lane, fmt::format("device/{}/twin/edge_updated", device.id.str()), std::move(content), false, now);
+  send(device, std::move(flight), fmt::format("device/{}/twin/edge_updated", device.id.str()), std::move(content), now);
 }
 
 void TwinEngine::send_state(DeviceEntry& device, TwinTime now) {
-  const auto it = device.dirty.find("");
-  if (it == device.dirty.end() || !it->second.ready) return;
-  device.state_lane.sent[""] = it->second.ready_generation;
+  Dirty& dirty = device.dirty.at("");
+  dirty.sent_generation = dirty.ready_generation;
   Json content = base_message(options_.new_id(), now.unix_ms);
-  content["device"] = Json{{"name", device.id.name}, {"state", it->second.state}};
-  if (!it->second.last_online.empty()) content["device"]["lastOnlineTime"] = it->second.last_online;
-  send(device, device.state_lane, fmt::format("device/{}/state/update", device.id.str()), std::move(content), true, now);
+  content["device"] = Json{{"name", device.id.name}, {"state", dirty.state}};
+  if (!dirty.last_online.empty()) content["device"]["lastOnlineTime"] = dirty.last_online;
+  // A string that holds the JSON, as upstream's states are.
+  send(device, {device.id.str(), true, {{"", dirty.ready_generation}}}, fmt::format("device/{}/state/update", device.id.str()), Json(base::dump_json(content)), now);
 }
 
-void TwinEngine::send(DeviceEntry& device, Lane& lane, std::string resource, Json content, bool as_string, TwinTime now) {
+void TwinEngine::send(DeviceEntry& device, Flight flight, std::string resource, Json content, TwinTime now) {
   Message message;
   message.id = MessageId(options_.new_id());
   message.timestamp_ms = now.unix_ms;
@@ -895,41 +910,58 @@ void TwinEngine::send(DeviceEntry& device, Lane& lane, std::string resource, Jso
   message.group = "resource";
   message.operation = "update";
   message.resource = std::move(resource);
-  message.content = as_string ? base::dump_json(Json(base::dump_json(content))) : base::dump_json(content);
-  lane.in_flight = message.id;
-  lane.deadline = now.steady_ms + lane.wait;
-  in_flight_[message.id] = {device.id.str(), &lane == &device.state_lane};
+  message.content = base::dump_json(content);
+  Lane& lane = flight.is_state ? device.state_lane : device.twin_lane;
+  if (lane.unconfirmed++ == 0) lane.deadline = now.steady_ms + lane.wait;
+  in_flight_[message.id] = std::move(flight);
   messages_.push_back(std::move(message));
 }
 
 void TwinEngine::on_confirm(const MessageId& parent, TwinTime now) {
-  const auto flight = in_flight_.find(parent);
-  if (flight == in_flight_.end()) return;
-  const auto [id, is_state] = flight->second;
-  in_flight_.erase(flight);
-  DeviceEntry* device = find(id);
+  const auto found = in_flight_.extract(parent);
+  if (found.empty()) return;
+  const Flight& flight = found.mapped();
+  DeviceEntry* device = find(flight.device);
   if (!device) return;
-  Lane& lane = is_state ? device->state_lane : device->twin_lane;
-  for (const auto& [name, generation] : lane.sent) {
+  for (const auto& [name, generation] : flight.sent) {
     const auto it = device->dirty.find(name);
     if (it == device->dirty.end()) continue;
-    it->second.copies = std::max(it->second.copies - 1, 0);
-    if (it->second.generation != generation) {
-      it->second.copies = std::max(it->second.copies, 1);   // a newer value is on its way
-    } else if (it->second.copies == 0) {
+    Dirty& dirty = it->second;
+    dirty.copies = std::max(dirty.copies - 1, 0);
+    if (dirty.generation != generation) {
+      dirty.copies = std::max(dirty.copies, 1);   // a newer value is on its way
+    } else if (dirty.copies == 0) {
       device->dirty.erase(it);
-      cleanup_.push_back({"DELETE FROM ke_dirty WHERE deviceid = ?1 AND name = ?2", {id, name}});
+      cleanup_.push_back({"DELETE FROM ke_dirty WHERE deviceid = ?1 AND name = ?2", {flight.device, name}});
+    } else {
+      dirty.sent_generation = 0;
     }
   }
-  lane = Lane{};
+  Lane& lane = flight.is_state ? device->state_lane : device->twin_lane;
+  lane = {lane.unconfirmed - 1, now.steady_ms + kConfirmWaitMs, kConfirmWaitMs};
   flush(*device, now);
+}
+
+// No confirmation came: what is newest goes again, and is waited for longer.
+void TwinEngine::give_up(DeviceEntry& device, bool is_state, TwinTime now) {
+  const std::string id = device.id.str();
+  std::erase_if(in_flight_, [&](const auto& entry) { return entry.second.device == id && entry.second.is_state == is_state; });
+  for (auto& [name, dirty] : device.dirty)
+    if (name.empty() == is_state) dirty.sent_generation = 0;
+  Lane& lane = is_state ? device.state_lane : device.twin_lane;
+  lane = {0, 0, std::min(lane.wait * 2, kMaxConfirmWaitMs)};
+  flush(device, now);
 }
 
 void TwinEngine::on_link(bool up, TwinTime now) {
   link_up_ = up;
   in_flight_.clear();
+  not_quiet_.clear();
   messages_.clear();
-  for (auto& [id, device] : devices_) device.twin_lane = device.state_lane = Lane{};
+  for (auto& [id, device] : devices_) {
+    device.twin_lane = device.state_lane = Lane{};
+    for (auto& [name, dirty] : device.dirty) dirty.sent_generation = 0;
+  }
   if (!up) return;
   Json content{{"event_type", "group_membership_event"}, {"event_id", options_.new_id()}, {"group_id", options_.node},
                {"operation", "detail"}, {"timestamp", now.unix_ms}};
@@ -945,23 +977,23 @@ void TwinEngine::on_link(bool up, TwinTime now) {
   for (auto& [id, device] : devices_) flush(device, now);
 }
 
-bool TwinEngine::wants_tick() const {
-  if (!cleanup_.empty() || !in_flight_.empty()) return true;
-  return std::any_of(devices_.begin(), devices_.end(), [](const auto& entry) { return !entry.second.stale_times.empty(); });
+std::optional<std::int64_t> TwinEngine::tick_in_ms() const {
+  if (!not_quiet_.empty()) return kQuietMs;
+  const bool wanted = !cleanup_.empty() || !in_flight_.empty() ||
+                      std::any_of(devices_.begin(), devices_.end(), [](const auto& entry) { return !entry.second.stale_times.empty(); });
+  return wanted ? std::optional(kTickMs) : std::nullopt;
 }
 
 Effects TwinEngine::tick(TwinTime now) {
   Effects out;
   out.statements = std::move(cleanup_);
   cleanup_.clear();
+  for (const auto& id : std::exchange(not_quiet_, {}))
+    if (DeviceEntry* device = find(id)) flush(*device, now);
   for (auto& [id, device] : devices_) {
-    for (Lane* lane : {&device.twin_lane, &device.state_lane}) {
-      if (lane->in_flight.empty() || now.steady_ms < lane->deadline) continue;
-      in_flight_.erase(lane->in_flight);
-      const std::int64_t wait = std::min(lane->wait * 2, kMaxConfirmWaitMs);
-      *lane = Lane{};
-      lane->wait = wait;
-      flush(device, now);
+    for (const bool is_state : {false, true}) {
+      const Lane& lane = is_state ? device.state_lane : device.twin_lane;
+      if (lane.unconfirmed > 0 && now.steady_ms >= lane.deadline) give_up(device, is_state, now);
     }
     if (device.stale_times.empty() || now.steady_ms - device.last_time_sync < kTimeSyncMs) continue;
     device.last_time_sync = now.steady_ms;

@@ -73,6 +73,11 @@ class TwinEngine {
   static constexpr std::size_t kMaxTwinsPerDevice = 1'000;
   static constexpr std::int64_t kConfirmWaitMs = 10'000;    // doubles to kMaxConfirmWaitMs for each silence
   static constexpr std::int64_t kMaxConfirmWaitMs = 60'000;
+  // A cloud confirms what it has stored, up to its statusInterval later. What changes meanwhile goes once the device is
+  // quiet for this long, so that the last value of a burst does not wait for two intervals.
+  static constexpr std::int64_t kQuietMs = 50;
+  static constexpr std::size_t kMaxUnconfirmed = 8;         // messages a device and kind
+  static constexpr std::int64_t kTickMs = 1000;
   static constexpr std::int64_t kTimeSyncMs = 60'000;       // times of equal reports reach the cloud this often
   static constexpr int kFirstReportCopies = 2;              // a Go cloud confirms a property's first report and stores it empty
 
@@ -104,7 +109,8 @@ class TwinEngine {
   void on_confirm(const MessageId& parent, TwinTime now);
   // Time passes: resends, times of equal reports, dropped marks.
   Effects tick(TwinTime now);
-  bool wants_tick() const;
+  // In how many ms tick() is wanted; nothing while nothing waits.
+  std::optional<std::int64_t> tick_in_ms() const;
 
   // Messages for the cloud, oldest first.
   std::vector<Message> take_messages();
@@ -122,14 +128,19 @@ class TwinEngine {
     int copies = 1;                  // confirmations still wanted
     bool ready = false;              // a committed value is there
     std::uint64_t ready_generation = 0;
+    std::uint64_t sent_generation = 0;   // of the newest message under way; 0 = none
     TwinState twin;                  // that value
     std::string state, last_online;
   };
-  struct Lane {                      // at most one unconfirmed message a device and kind
-    MessageId in_flight;
-    std::map<std::string, std::uint64_t> sent;   // name -> generation
-    std::int64_t deadline = 0;
+  struct Lane {                      // the way of one kind of a device's messages
+    std::size_t unconfirmed = 0;
+    std::int64_t deadline = 0;       // of the confirmations, when there are any to come
     std::int64_t wait = kConfirmWaitMs;
+  };
+  struct Flight {
+    std::string device;
+    bool is_state = false;
+    std::map<std::string, std::uint64_t> sent;   // name -> generation
   };
   struct DeviceEntry {
     DeviceId id;
@@ -142,6 +153,7 @@ class TwinEngine {
     Lane twin_lane, state_lane;
     std::set<std::string> stale_times;
     std::int64_t last_time_sync = 0;
+    std::int64_t last_change = 0;    // steady ms
     TwinDelta notified;
   };
   struct Outcome;
@@ -170,12 +182,14 @@ class TwinEngine {
   void flush(DeviceEntry& device, TwinTime now);
   void send_twins(DeviceEntry& device, TwinTime now);
   void send_state(DeviceEntry& device, TwinTime now);
-  void send(DeviceEntry& device, Lane& lane, std::string resource, Json content, bool as_string, TwinTime now);
+  void send(DeviceEntry& device, Flight flight, std::string resource, Json content, TwinTime now);
+  void give_up(DeviceEntry& device, bool is_state, TwinTime now);
   Json member_json(const DeviceEntry& device) const;
 
   TwinEngineOptions options_;
   std::map<std::string, DeviceEntry> devices_;           // by "ns/name"
-  std::map<MessageId, std::pair<std::string, bool>> in_flight_;   // -> device, is a state
+  std::map<MessageId, Flight> in_flight_;
+  std::set<std::string> not_quiet_;                      // devices with values that only wait for kQuietMs
   std::vector<store::Statement> cleanup_;                // marks the cloud confirmed; written with the next batch
   std::vector<Message> messages_;
   std::uint64_t generation_ = 0;

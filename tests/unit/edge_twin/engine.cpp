@@ -272,7 +272,7 @@ TEST_CASE("an equal report is answered without a version, a document or a commit
   }
   CHECK(rig.last(topic("default/d", "twin/update/result"))["twin"]["t"]["actual"]["metadata"]["timestamp"] == rig.time.unix_ms);
   CHECK(rig.cloud.empty());
-  CHECK(rig.engine->wants_tick());
+  CHECK(rig.engine->tick_in_ms().has_value());
   rig.run(rig.engine->tick(rig.time));
   CHECK(rig.cloud.size() == 1);
   rig.publish(topic("default/d", "twin/update"), side("actual", "1"));
@@ -413,6 +413,34 @@ TEST_CASE("offline, the latest value per property survives a kill and reaches th
   rig.collect();
   REQUIRE(rig.cloud.size() == 4);
   CHECK(Json::parse(rig.cloud[3].content.view())["twin"]["t"]["actual"]["value"] == "52");
+
+  // A burst whose message is not confirmed: its last value goes once the device is quiet, past that message; a stream of
+  // changes has so many messages under way and no more.
+  rig.publish(topic("default/d", "twin/update"), side("actual", "53"));
+  CHECK(rig.engine->tick_in_ms() == TwinEngine::kQuietMs);
+  const auto after = [&rig](std::int64_t ms) {
+    rig.time.steady_ms += ms;
+    rig.run(rig.engine->tick(rig.time));
+  };
+  after(TwinEngine::kQuietMs - 1);
+  CHECK(rig.cloud.size() == 4);
+  after(1);
+  REQUIRE(rig.cloud.size() == 5);
+  CHECK(Json::parse(rig.cloud[4].content.view())["twin"]["t"]["actual"]["value"] == "53");
+  CHECK(rig.engine->tick_in_ms() == TwinEngine::kTickMs);
+  for (int i = 0; i < 20; ++i) {
+    rig.publish(topic("default/d", "twin/update"), side("actual", std::to_string(60 + i)));
+    after(TwinEngine::kQuietMs);
+  }
+  CHECK(rig.cloud.size() == 3 + TwinEngine::kMaxUnconfirmed);
+  // The last of them confirmed, the newest value goes; the older ones' confirmations take nothing away.
+  rig.engine->on_confirm(rig.cloud.back().id, rig.time);
+  rig.collect();
+  REQUIRE(rig.cloud.size() == 4 + TwinEngine::kMaxUnconfirmed);
+  CHECK(Json::parse(rig.cloud.back().content.view())["twin"]["t"]["actual"]["value"] == "79");
+  for (std::size_t i = 3; i + 1 < rig.cloud.size(); ++i) rig.engine->on_confirm(rig.cloud[i].id, rig.time);
+  CHECK(rig.engine->dirty_count() == 2);
+  rig.cloud.resize(4);
 
   // No confirmation: again after the wait, then less often; a broken link sends all again at once.
   rig.time.steady_ms += TwinEngine::kConfirmWaitMs + 1;
