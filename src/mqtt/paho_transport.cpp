@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include <asio/post.hpp>
 
 #include "base/text.h"
+#include "mqtt/nodelay.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::mqtt {
@@ -25,9 +27,17 @@ constexpr Milliseconds kMaxRetry{2000};   // the broker is near: apps wait for u
 constexpr std::size_t kMaxQueuedPublishes = 10'000;   // past it the oldest is dropped and counted
 constexpr std::size_t kWindow = 500;                  // publishes under way at Paho
 constexpr int kMaxInbound = 10'000;                   // messages between Paho's thread and the executor
+constexpr std::uint16_t kPort = 1883, kTlsPort = 8883;   // where the address names none
 constexpr std::size_t kMaxInboundBytes = 16 * 1024 * 1024;   // of all of them
 
 class PahoClient;
+
+std::uint16_t port_of(std::string_view server) {
+  const char* const end = server.data() + server.size();
+  std::uint16_t port = 0;
+  if (std::from_chars(server.data() + server.rfind(':') + 1, end, port).ptr == end) return port;
+  return server.starts_with("ssl:") ? kTlsPort : kPort;
+}
 
 // Paho calls back from its own threads, also while a client is being destroyed. Contexts are therefore numbers
 // looked up here, never pointers. (Paho keeps process-wide state of its own; this adds one small table to it.)
@@ -183,6 +193,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
     connected_ = true;
     told_down_ = false;
     retry_ = kFirstRetry;
+    set_nodelay(port_of(options_.server));
     // What the broker had not acknowledged goes again, first and in its order.
     for (auto it = under_way_.rbegin(); it != under_way_.rend(); ++it) queue_.push_front(std::move(it->second));
     under_way_.clear();

@@ -1,11 +1,15 @@
 #include "mqtt/paho_transport.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <fstream>
+#include <utility>
 
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -60,6 +64,21 @@ class Mosquitto {
   std::string config_;
 };
 
+// The connections of this process to `port`: how many, and how many of them send small packets at once.
+std::pair<int, int> connections(std::uint16_t port) {
+  std::pair<int, int> out;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET || ntohs(peer.sin_port) != port) continue;
+    int on = 0;
+    size = sizeof on;
+    ++out.first;
+    out.second += ::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0 && on != 0;
+  }
+  return out;
+}
+
 std::uint16_t free_port() {
   asio::io_context io;
   asio::ip::tcp::acceptor acceptor(io, {asio::ip::make_address("127.0.0.1"), 0});
@@ -108,12 +127,14 @@ TEST_CASE("Paho: a missing broker blocks nothing; messages pass; a broker that c
   CHECK(run_until(loop, [&] { return got.size() == 1; }));
   CHECK(got.at(0) == "a/early=kept");
   CHECK(states == std::vector<bool>{false, true});
+  CHECK(connections(port) == std::pair(1, 1));
   broker.kill();
   CHECK(run_until(loop, [&] { return states.size() == 3; }));
   transport->publish("a/down", "later", 1);
   REQUIRE(broker.start());
   CHECK(run_until(loop, [&] { return got.size() == 2; }));
   CHECK(got.back() == "a/down=later");
+  CHECK(connections(port) == std::pair(1, 1));
   transport->publish("a/now", "once", 0);   // before the burst: a broker drops QoS 0 first where its queue is full
   CHECK(run_until(loop, [&] { return got.size() == 3; }));
   CHECK(got.back() == "a/now=once");
