@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """RBAC of cloudcore --standalone as kubectl users meet it: can-i, roles and bindings, service accounts, escalation, the audit line."""
 import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+from kubectls import kubectls  # noqa: E402
 from lab import Lab, until  # noqa: E402
 
-OLD = os.environ.get("KUBEEDGE_OLD_KUBECTL")   # a second kubectl, say Debian's 1.20, that asks the same
 ANN = ("--as", "ann", "--as-group", "team")
 BOT = ("--as", "system:serviceaccount:shop:bot")
 
@@ -193,8 +192,8 @@ def again(lab):
     until(10, "system:basic-user is back", lambda: lab.kubectl("get", "clusterrole", "system:basic-user", check=False).returncode == 0)
     until(10, "discovery is everybody's again", lambda: can(lab, "get", "/api", "--as", "ann"))
     assert can(lab, "create", "secrets", "-n", "shop", "--as", "eve")
-    if OLD:
-        done = subprocess.run([OLD, "--kubeconfig", str(lab.dir / "cloud/admin.kubeconfig"), "auth", "can-i", "get", "secrets", "-n", "shop", "--as", "vic"],
+    for kubectl in kubectls():
+        done = subprocess.run([kubectl, "--kubeconfig", str(lab.dir / "cloud/admin.kubeconfig"), "auth", "can-i", "get", "secrets", "-n", "shop", "--as", "vic"],
                               capture_output=True, text=True, timeout=60)
         assert done.stdout.strip() == "no", done
 
