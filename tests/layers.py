@@ -5,7 +5,7 @@ import pathlib, re, sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "src"
 PURE = {"base": set(), "wire": {"base"}, "pki": {"base"}, "kube/schema": {"base"}, "kube/patch": {"base", "kube/schema"},
         "kube/rest": {"base", "wire", "kube/schema", "kube/patch"}, "kube/rbac": {"base", "kube/schema", "kube/rest"}}
-LOW = {"runtime": {"base"}, "net": {"base", "runtime", "wire"}, "store": {"base", "runtime"}, "mqtt": {"base", "runtime"}, "proto": set()}
+LOW = {"runtime": {"base"}, "net": {"base", "runtime", "wire"}, "store": {"base", "runtime"}, "mqtt": {"base", "runtime", "net"}, "proto": set()}
 CLIENT = {"kube/client": {"base", "wire", "pki", "kube/schema", "kube/patch", "kube/rest", "runtime", "net", "store"}}
 BELOW = set(PURE) | set(LOW) | set(CLIENT)
 ALLOWED = {**PURE, **LOW, **CLIENT}

@@ -29,6 +29,10 @@ struct EdgeOptions {
   std::string ca_file, certificate_file, private_key_file;  // "" = data_dir/pki/...
   MqttOptions mqtt;
   bool mqtt_enabled = true;
+  // Uploads of MQTT apps that wait in edgecore.db for the cloud; past any of these limits the oldest are dropped and counted.
+  std::size_t upload_max_messages = 100'000;
+  std::size_t upload_max_bytes = 64 * 1024 * 1024;
+  int upload_max_age_hours = 7 * 24;
   ServiceBusOptions service_bus;
   std::string project_id = "e632aba927ea4ac2b575ec1603d56f10";
   int heartbeat_s = 15;

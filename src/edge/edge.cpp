@@ -14,6 +14,7 @@
 #include "edge/stream/tunnel_client.h"
 #include "edge/twin/device_twin.h"
 #include "mqtt/paho_transport.h"
+#include "mqtt/receiver.h"
 #include "net/status_server.h"
 #include "runtime/process_metrics.h"
 #include "runtime/timer.h"
@@ -68,6 +69,7 @@ struct Edge::Impl {
   std::unique_ptr<edge::HubClient> hub;
   std::unique_ptr<edge::DeviceTwin> twin;
   std::unique_ptr<mqtt::Transport> mqtt;
+  std::unique_ptr<mqtt::Receiver> uploads;
   std::unique_ptr<edge::EventBus> bus;
   std::unique_ptr<edge::ServiceBus> services;
   UserMessages user_messages;
@@ -156,7 +158,7 @@ Result<void> Edge::Impl::create() {
   edge::TunnelOptions tunnel{hub_options->join.node, *stream_server, hub_options->join.ca_file, hub_options->join.certificate_file,
                              hub_options->join.private_key_file, options.node_ip};
 
-  const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + std::string(edge::event_bus_schema()) +
+  const std::string schema = std::string(edge::meta_schema()) + std::string(edge::device_twin_schema()) + edge::event_bus_schema() +
                              std::string(edge::service_bus_schema());
   auto opened = store::Store::open(runtime, options.data_dir + "/edgecore.db", schema);
   if (!opened) return std::move(opened).error();
@@ -172,7 +174,10 @@ Result<void> Edge::Impl::create() {
   twin = std::move(*engine);
   if (options.mqtt_enabled) {
     mqtt = mqtt::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
-    bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *hub, *twin, NodeId(options.node_name));
+    uploads = mqtt::receiver(runtime, options.mqtt, "kubeedge-" + options.node_name + "-uploads");
+    bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *uploads, *hub, *twin, NodeId(options.node_name),
+                                           edge::UploadLimits{options.upload_max_messages, options.upload_max_bytes, std::chrono::hours(options.upload_max_age_hours)});
+    hub->add_observer(bus.get());
     twin->set_output(bus.get());
     user_messages.bus = bus.get();
   }

@@ -22,8 +22,6 @@ namespace {
 constexpr std::size_t kMaxServerBytes = 1024;
 constexpr int kKeepAliveSeconds = 30;
 constexpr int kConnectTimeoutSeconds = 10;
-constexpr Milliseconds kFirstRetry{250};
-constexpr Milliseconds kMaxRetry{2000};   // the broker is near: apps wait for us no longer than that (C55)
 constexpr std::size_t kMaxQueuedPublishes = 10'000;   // past it the oldest is dropped and counted
 constexpr std::size_t kWindow = 500;                  // publishes under way at Paho
 constexpr int kMaxInbound = 10'000;                   // messages between Paho's thread and the executor

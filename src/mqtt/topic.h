@@ -38,12 +38,13 @@ inline bool is_topic_filter(std::string_view text) {
 }
 
 // What a wildcard at the first level does not match: topics that begin with '$' (MQTT 3.1.1, 4.7.2).
+// Given a filter for a topic: whether `filter` takes in all that it matches.
 inline bool matches(std::string_view filter, std::string_view topic) {
   if (topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#'))) return false;
   const auto wanted = base::split(filter, '/'), given = base::split(topic, '/');
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (wanted[i] == "#") return true;   // also where the topic ends one level above
-    if (i >= given.size() || (wanted[i] != "+" && wanted[i] != given[i])) return false;
+    if (i >= given.size() || given[i] == "#" || (wanted[i] != "+" && wanted[i] != given[i])) return false;
   }
   return wanted.size() == given.size();
 }

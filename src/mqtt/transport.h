@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <kubeedge/bytes.h>
+#include <kubeedge/clock.h>
 #include <kubeedge/result.h>
 #include <kubeedge/unique_function.h>
 
@@ -15,10 +16,13 @@ namespace kubeedge::mqtt {
 // A longer payload arrives cut to one byte more than this: who reads it refuses it by its size, and can answer.
 inline constexpr std::size_t kMaxPayloadBytes = 1024 * 1024;
 
-// Heals itself. Lives on its owner's loop.
-class Transport {
+inline constexpr Milliseconds kFirstRetry{250};
+inline constexpr Milliseconds kMaxRetry{2'000};   // the broker is near: apps wait for us no longer than that (C55)
+
+// Who hears topics. Heals itself. Lives on its owner's loop.
+class Subscriber {
  public:
-  virtual ~Transport() = default;
+  virtual ~Subscriber() = default;
   struct Handlers {
     // `acknowledge` makes the PUBACK leave (QoS >= 1); call it once, any time later.
     std::function<void(std::string topic, Bytes payload, int qos, std::function<void()> acknowledge)> on_message;
@@ -28,6 +32,10 @@ class Transport {
   virtual void stop() = 0;
   virtual void subscribe(const std::string& filter, int qos) = 0;     // remembered, renewed at each connect
   virtual void unsubscribe(const std::string& filter) = 0;
+};
+
+class Transport : public Subscriber {
+ public:
   // Not retained. QoS 1: kept until the broker has it; bounded: past the limit the oldest is dropped and counted.
   // QoS 0: now or never, and never twice; for those who have an answer of their own to wait for.
   virtual void publish(const std::string& topic, Bytes payload, int qos) = 0;

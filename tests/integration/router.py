@@ -4,68 +4,19 @@ servicebus -> rest (a python http.server gets it), rest -> servicebus (HTTP and 
 
 C61, C62, C64, C65, C66, C105, C106 of the cases: each is a function with its number.
 """
-import http.server
 import json
 import os
 import pathlib
-import ssl
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from lab import Lab, free_port, until  # noqa: E402
 from mqtt import Ear  # noqa: E402
+from services import Server, certificates, endpoint, rule  # noqa: E402
 
-KIND = {"apiVersion": "rules.kubeedge.io/v1"}
 TOKEN = "s3cret-of-the-test"
-
-
-class Server:
-    """The node's, or a rule's, HTTP server: remembers what came; "/sleep", "/huge", "/404", "/500" do as they say, the rest echoes."""
-
-    def __init__(self, certificate=None):
-        seen = self.seen = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def any(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                seen.append((self.command, self.path, dict(self.headers), body))
-                path = self.path.split("?")[0]
-                if path.endswith("/sleep"):
-                    time.sleep(8)
-                status = int(path[-3:]) if path[-3:] in ("404", "500") else 200
-                out = b"x" * 6_000_000 if path.endswith("/huge") else f"{self.command} {self.path} ".encode() + body
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(out)))
-                    self.send_header("X-Of-Server", "yes")
-                    self.end_headers()
-                    self.wfile.write(out)
-                except OSError:
-                    pass   # the caller gave up
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = any
-
-            def log_message(self, *_):
-                pass
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):   # a caller that refuses our certificate
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 class World:
@@ -89,27 +40,6 @@ class World:
     def edge_again(self):
         self.lab.kill("edgecore")
         self.lab.run("edgecore", *self.lab.edge_command(), "--config", str(self.dir / "edgecore.yaml"))
-
-    def certificates(self):
-        """A CA of the node's services, a certificate of it for 127.0.0.1, one for another name, and one that nobody signed."""
-        tls = self.dir / "tls"
-        tls.mkdir()
-        run = lambda *a: subprocess.run(["openssl", *map(str, a)], check=True, capture_output=True, cwd=tls)  # noqa: E731
-        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-        run("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=services")
-        run("req", "-x509", *new, "-keyout", "self.key", "-out", "self.crt", "-subj", "/CN=self", "-addext", "subjectAltName=IP:127.0.0.1")
-        for name, san in (("good", "IP:127.0.0.1"), ("other", "DNS:other.example")):
-            run("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-            (tls / f"{name}.ext").write_text(f"subjectAltName={san}\n")
-            run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt")
-        return {name: (tls / f"{name}.crt", tls / f"{name}.key") for name in ("good", "other", "self")}
-
-    def endpoint(self, name, kind, **properties):
-        return {**KIND, "kind": "RuleEndpoint", "metadata": {"name": name}, "spec": {"ruleEndpointType": kind, "properties": properties}}
-
-    def rule(self, name, source, source_resource, target, target_resource):
-        return {**KIND, "kind": "Rule", "metadata": {"name": name},
-                "spec": {"source": source, "sourceResource": source_resource, "target": target, "targetResource": target_resource}}
 
     def curl(self, path, *arguments, method="POST", data=b"x", seconds=20, token=TOKEN):
         """(status, body, seconds). status 0: no answer."""
@@ -151,7 +81,7 @@ def c106_open_before_the_first_rule(world):
 
 def rest_to_eventbus(world):
     lab = world.lab
-    lab.apply(world.endpoint("rest", "rest"), world.endpoint("bus", "eventbus"), world.rule("down", "rest", {"path": "/down"}, "bus", {"topic": "to/app"}))
+    lab.apply(endpoint("rest", "rest"), endpoint("bus", "eventbus"), rule("down", "rest", {"path": "/down"}, "bus", {"topic": "to/app"}))
     with Ear(lab, "to/app/#") as ear:
         until(10, "the rule is served", lambda: world.curl("/edge1/default/down", data=b"hello-edge")[0] == 200)
         ear.wait(5, "the message at the broker", lambda topic, payload: (topic, payload) == ("to/app", b"hello-edge"))
@@ -174,8 +104,8 @@ def rest_to_eventbus(world):
 
 def eventbus_to_rest(world, sink):
     lab = world.lab
-    lab.apply(world.endpoint("sink", "rest"), world.rule("up", "bus", {"topic": "up", "node_name": "edge1"}, "sink", {"resource": f"http://127.0.0.1:{sink.port}/in?x=1"}),
-              world.rule("up-all", "bus", {"topic": "many/+/values", "node_name": "edge1"}, "sink", {"resource": f"http://127.0.0.1:{sink.port}/all"}))
+    lab.apply(endpoint("sink", "rest"), rule("up", "bus", {"topic": "up", "node_name": "edge1"}, "sink", {"resource": f"http://127.0.0.1:{sink.port}/in?x=1"}),
+              rule("up-all", "bus", {"topic": "many/+/values", "node_name": "edge1"}, "sink", {"resource": f"http://127.0.0.1:{sink.port}/all"}))
     publish = lambda topic, text: subprocess.run(["mosquitto_pub", "-p", str(lab.mqtt), "-q", "1", "-t", topic, "-m", text], check=True)  # noqa: E731
     bodies = lambda path: [body for _, at, _, body in sink.seen if at == path]  # noqa: E731
 
@@ -205,7 +135,7 @@ def sub_topics(world):
 
 def rest_to_servicebus(world, service):
     lab = world.lab
-    lab.apply(world.endpoint("svc", "servicebus", service_port=str(service.port)), world.rule("call", "rest", {"path": "svc"}, "svc", {"path": "/base"}))
+    lab.apply(endpoint("svc", "servicebus", service_port=str(service.port)), rule("call", "rest", {"path": "svc"}, "svc", {"path": "/base"}))
     until(10, "the rule is served", lambda: world.curl("/edge1/default/svc")[0] == 200)
     got, body, _ = world.curl("/edge1/default/svc/a/b:c?q=1&r=2", "-H", "X-Mine: 7", "-i", method="PUT", data=b"\x00\xffbinary")
     assert got == 200 and "X-Of-Server: yes" in body and "PUT /base/a/b%3Ac?q=1&r=2" in body, body
@@ -224,8 +154,8 @@ def c62_statuses(world):
 def c61_refused_is_said_at_once(world):
     lab = world.lab
     nobody = free_port()
-    lab.apply(world.endpoint("nobody", "servicebus", service_port=str(nobody)), world.rule("nobody", "rest", {"path": "nobody"}, "nobody", {"path": "/"}),
-              world.endpoint("away", "servicebus", service_port="80", service_host="192.0.2.1"), world.rule("away", "rest", {"path": "away"}, "away", {"path": "/"}))
+    lab.apply(endpoint("nobody", "servicebus", service_port=str(nobody)), rule("nobody", "rest", {"path": "nobody"}, "nobody", {"path": "/"}),
+              endpoint("away", "servicebus", service_port="80", service_host="192.0.2.1"), rule("away", "rest", {"path": "away"}, "away", {"path": "/"}))
     until(10, "the rules are served", lambda: world.curl("/edge1/default/away")[0] != 404)
     assert world.answers("/edge1/default/nobody", 502, f"127.0.0.1:{nobody}: Connection refused") < 1
     assert world.answers("/edge1/default/away", 403, "allowedTargets") < 1
@@ -253,8 +183,8 @@ def c66_https(world, certificates):
     lab, servers = world.lab, {}
     for name, pair in certificates.items():
         servers[name] = Server(pair)
-        lab.apply(world.endpoint(f"tls-{name}", "servicebus", service_port=str(servers[name].port), service_scheme="https"),
-                  world.rule(f"tls-{name}", "rest", {"path": f"tls/{name}"}, f"tls-{name}", {"path": "/secure"}))
+        lab.apply(endpoint(f"tls-{name}", "servicebus", service_port=str(servers[name].port), service_scheme="https"),
+                  rule(f"tls-{name}", "rest", {"path": f"tls/{name}"}, f"tls-{name}", {"path": "/secure"}))
     until(10, "the rules are served", lambda: all(world.curl(f"/edge1/default/tls/{name}")[0] != 404 for name in servers))
     world.answers("/edge1/default/tls/good/x", 200, "POST /secure/x")
     world.answers("/edge1/default/tls/self", 502, "self")
@@ -265,7 +195,7 @@ def c64_servicebus_to_rest(world, sink):
     lab = world.lab
     urls = [f"http://127.0.0.1:{sink.port}/{name}" for name in "abc"]
     assert world.app(urls[0], 1) is None   # the port is closed while no rule wants it
-    lab.apply(*(world.rule(f"app-{name}", "svc", {"target_url": url, "node_name": "edge1"}, "sink", {"resource": url}) for name, url in zip("abc", urls)))
+    lab.apply(*(rule(f"app-{name}", "svc", {"target_url": url, "node_name": "edge1"}, "sink", {"resource": url}) for name, url in zip("abc", urls)))
     until(10, "the local server is open", lambda: (world.app(urls[2], 0) or {}).get("code") == 200)
     for url in urls:
         answer = world.app(url, {"a": [1]})
@@ -282,7 +212,7 @@ def c64_servicebus_to_rest(world, sink):
 
 def c105_paths(world):
     lab = world.lab
-    lab.apply(*(world.rule(name, "rest", {"path": path}, "bus", {"topic": topic})
+    lab.apply(*(rule(name, "rest", {"path": path}, "bus", {"topic": topic})
                 for name, path, topic in (("p1", "/test/{id}/123", "one"), ("p2", "/test/abc", "two"), ("p3", "/test", "three"))))
     until(10, "the rules are served", lambda: all(world.curl(f"/edge1/default/test{p}")[0] == 200 for p in ("", "/abc", "/x/123")))
     with Ear(lab, "one/#", "two/#", "three/#") as ear:
@@ -296,13 +226,13 @@ def c105_paths(world):
 
 def changes_and_absent_ends(world):
     lab = world.lab
-    lab.apply(world.rule("later", "rest", {"path": "later"}, "missing", {"topic": "late"}))
+    lab.apply(rule("later", "rest", {"path": "later"}, "missing", {"topic": "late"}))
     until(10, "the rule says what it lacks", lambda: "missing" in str(world.status("later").get("errors")))
     world.answers("/edge1/default/later", 404)
-    lab.apply(world.endpoint("missing", "eventbus"))
+    lab.apply(endpoint("missing", "eventbus"))
     until(10, "served once its end is there", lambda: world.curl("/edge1/default/later")[0] == 200)
     until(10, "the error is gone", lambda: not world.status("later").get("errors"))
-    lab.apply(world.rule("later", "rest", {"path": "moved"}, "missing", {"topic": "late"}))
+    lab.apply(rule("later", "rest", {"path": "moved"}, "missing", {"topic": "late"}))
     until(10, "a change counts", lambda: world.curl("/edge1/default/moved")[0] == 200)
     world.answers("/edge1/default/later", 404)
 
@@ -315,7 +245,7 @@ def offline_node(world):
 
 with Lab() as lab:
     world = World(lab)
-    certificates = world.certificates()
+    pairs = certificates(lab.dir / "tls")
     world.up()
     sink, service = Server(), Server()
     c106_open_before_the_first_rule(world)
@@ -324,7 +254,7 @@ with Lab() as lab:
     rest_to_servicebus(world, service)
     c62_statuses(world)
     c61_refused_is_said_at_once(world)
-    c66_https(world, certificates)
+    c66_https(world, pairs)
     c64_servicebus_to_rest(world, sink)
     c65_too_large(world)
     c105_paths(world)

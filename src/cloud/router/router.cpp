@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/peer_log.h"
 #include "base/text.h"
 #include "cloud/router/router_core.h"
 #include "cloud/router/rule_status.h"
@@ -31,7 +32,7 @@ bool is_loopback(const std::string& address) { return address.starts_with("127."
 
 struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
   Impl(const Runtime& r, kube::KubeClient& c, EdgeLink& l, RouterConfig o)
-      : runtime(r), client(c), link(l), options(std::move(o)), core(options.rest_timeout), timer(r) {}
+      : runtime(r), client(c), link(l), options(std::move(o)), core(options.rest_timeout), peers(r.log(), r.clock(), "router"), timer(r) {}
 
   struct Waiting {
     net::HttpRequest request;
@@ -44,6 +45,7 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
   RouterConfig options;
   RouterCore core;
   RuleStatus status;
+  base::PeerLog peers;
   runtime::Timer timer;
   std::unique_ptr<net::HttpServer> server;
   std::vector<std::unique_ptr<kube::Informer>> informers;
@@ -94,6 +96,9 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
   void act(RouterCore::Reply& reply) { answer(reply.request, reply.status, std::move(reply.headers), Bytes(std::move(reply.body))); }
   void act(RouterCore::Send& send) { link.send(send.node, std::move(send.message)); }
   void act(RouterCore::Count& count) { status.count(count.rule, count.error); }
+  void act(RouterCore::Lost& lost) {
+    peers.warn({lost.node.str(), lost.topic}, "rule {}: an upload is lost: {}", lost.rule.str(), lost.why);
+  }
   void act(RouterCore::Problem& problem) {
     if (!problem.text.empty()) say(LogLevel::kWarning, "rule {}: {}", problem.rule.str(), problem.text);
     status.problem(problem.rule, problem.text);
@@ -112,7 +117,7 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
     }));
   }
   void done(std::uint64_t id, Result<wire::HttpAnswer> result) {
-    core.on_posted(id, std::move(result), unix_ms(), now());
+    core.on_posted(id, result, now());
     soon();
   }
 

@@ -92,11 +92,14 @@ void RouterCore::told(const std::set<RuleId>& changed) {
 
 void RouterCore::on_connected(const NodeId& node, bool confirms) {
   sessions_[node] = Session{confirms, {}};
+  uploads_.on_session(node);
+  if (confirms) untold_.push_back(node);
   wishes_changed_ = true;
 }
 
 void RouterCore::on_disconnected(const NodeId& node) {
   sessions_.erase(node);
+  uploads_.on_session(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;
@@ -262,99 +265,40 @@ void RouterCore::on_message(const NodeId& node, const Message& message, std::int
 }
 
 void RouterCore::uploaded(const NodeId& node, const Message& message, std::int64_t unix_ms) {
-  auto receipt = std::make_shared<Receipt>();
-  receipt->node = node;
-  receipt->message = message;
-  receipt->message.content = "null";
-  if (!synced_) return refuse(*receipt, "the rules are not known yet", unix_ms);
+  const auto session = sessions_.find(node);
+  const bool keeps = session != sessions_.end() && session->second.confirms;
+  Message head = message;
+  head.content = "null";
+  if (!synced_) {
+    if (keeps) uploads_.put_off(node, head, "the rules are not known yet");
+    return;
+  }
   const auto rules = message.source == "servicebus" ? table_.match_url(node, message.resource) : table_.match_topic(node, message.resource);
-  if (rules.empty()) return unwanted(node, message, unix_ms);
-  const Bytes body = upload_body(message);
-  if (uploads_.size() + rules.size() > kMaxWaitingUploads || upload_bytes_ + body.size() * rules.size() > kMaxUploadBytes) {
-    for (const auto& id : rules) actions_.push_back(Count{id, "too many messages wait for their targets: refused"});
-    return refuse(*receipt, "too many messages wait for their targets", unix_ms);
-  }
-  for (const auto& id : rules) {
-    ++receipt->open;
-    upload_bytes_ += body.size();
-    uploads_[next_upload_] = Upload{receipt, id, std::get<RestTargetUrl>(table_.find(id)->binding->target).url, body};
-    waiting_.push_back(next_upload_++);
-  }
-  pump();
+  if (rules.empty()) return unwanted(node, head, unix_ms);
+  std::vector<UploadLanes::Target> targets;
+  for (const auto& id : rules) targets.push_back({id, std::get<RestTargetUrl>(table_.find(id)->binding->target).url});
+  uploads_.add(node, std::move(head), upload_body(message), std::move(targets), keeps);
 }
 
 // Nobody wants it. A subscription that the node holds for a rule of the past ends here.
 void RouterCore::unwanted(const NodeId& node, const Message& message, std::int64_t unix_ms) {
-  Receipt receipt{node, message, 0};
   if (message.source == "servicebus") {
     wish(node, {kServiceSource, message.resource}, false, unix_ms);
-    return refuse(receipt, "no rule takes " + message.resource.substr(0, 200) + " from node " + node.str(), unix_ms);
+    return answer({node, message, false, "no rule takes " + message.resource.substr(0, 200) + " from node " + node.str()}, unix_ms);
   }
   if (!uploaded_anyway(message.resource)) wish(node, {kBusSource, message.resource}, false, unix_ms);
-  confirm(receipt, unix_ms);
+  answer({node, message, true, "OK"}, unix_ms);
 }
 
-void RouterCore::confirm(const Receipt& receipt, std::int64_t unix_ms) {
-  const auto session = sessions_.find(receipt.node);
-  if (session == sessions_.end() || !session->second.confirms) return;
-  actions_.push_back(Send{receipt.node, wire::respond(receipt.message, "\"OK\"", unix_ms)});
-}
-
-// An app of a Go edge would take the text for the target's answer; without one it is told of a time-out.
-void RouterCore::refuse(const Receipt& receipt, const std::string& why, std::int64_t unix_ms) {
-  const auto session = sessions_.find(receipt.node);
-  if (session == sessions_.end() || !session->second.confirms) return;
-  Message answer = wire::respond(receipt.message, wire::json_string(why), unix_ms);
-  answer.operation = "error";
-  actions_.push_back(Send{receipt.node, std::move(answer)});
-}
-
-// ---- uploads to their targets
-
-void RouterCore::post(std::uint64_t id) {
-  auto& upload = uploads_.at(id);
-  ++upload.tries;
-  ++posts_;
-  actions_.push_back(Post{id, upload.url, upload.receipt->node, upload.body});
-}
-
-void RouterCore::pump() {
-  while (posts_ < kMaxPosts && !waiting_.empty()) {
-    const std::uint64_t id = waiting_.front();
-    waiting_.pop_front();
-    post(id);
-  }
-}
-
-void RouterCore::on_posted(std::uint64_t id, Result<wire::HttpAnswer> answer, std::int64_t unix_ms, Milliseconds now) {
-  const auto found = uploads_.find(id);
-  if (found == uploads_.end()) return;
-  --posts_;
-  Upload& upload = found->second;
-  const bool fine = answer && answer->status >= 200 && answer->status < 300;
-  const bool may_pass = !answer || answer->status == 429 || answer->status >= 500;
-  if (!fine && may_pass && upload.tries < kPostTries) {
-    retries_.emplace(now + kPostRetry * upload.tries, id);
-  } else {
-    const std::string error = fine ? "" : answer ? fmt::format("{} answered {}", upload.url, answer->status) : answer.error().message.substr(0, kMaxErrorText);
-    finish(id, error, answer ? answer->body : "", unix_ms);
-  }
-  pump();
-}
-
-void RouterCore::finish(std::uint64_t id, const std::string& error, const std::string& body, std::int64_t unix_ms) {
-  const Upload upload = std::move(uploads_.at(id));
-  uploads_.erase(id);
-  upload_bytes_ -= upload.body.size();
-  actions_.push_back(Count{upload.rule, error});
-  Receipt& receipt = *upload.receipt;
-  --receipt.open;
-  if (receipt.message.source == "servicebus") {   // the app waits for the target's answer, whatever its status; the first one counts
-    if (!error.empty() && body.empty()) return refuse(receipt, error, unix_ms);
-    if (sessions_.contains(receipt.node)) actions_.push_back(Send{receipt.node, wire::respond(receipt.message, wire::json_string(body), unix_ms)});
-    return;
-  }
-  if (receipt.open == 0) confirm(receipt, unix_ms);
+// A Go edge knows answers for its apps only, and an app would take the text of a refusal for the target's answer: without one it is
+// told of a time-out.
+void RouterCore::answer(UploadLanes::Answer answer, std::int64_t unix_ms) {
+  const auto session = sessions_.find(answer.node);
+  const bool for_app = answer.taken && answer.message.source == "servicebus";
+  if (session == sessions_.end() || (!for_app && !session->second.confirms)) return;
+  Message out = wire::respond(answer.message, wire::json_string(answer.text), unix_ms);
+  if (!answer.taken) out.operation = "error";
+  actions_.push_back(Send{answer.node, std::move(out)});
 }
 
 // ---- time
@@ -372,22 +316,20 @@ void RouterCore::on_time(Milliseconds now) {
     reply(late.request, 504, why);
     actions_.push_back(Count{late.rule, why});
   }
-  while (!retries_.empty() && retries_.begin()->first <= now) {
-    waiting_.push_front(retries_.begin()->second);
-    retries_.erase(retries_.begin());
-  }
-  pump();
+  uploads_.on_time(now);
 }
 
 std::optional<Milliseconds> RouterCore::next_deadline() const {
-  std::optional<Milliseconds> next;
+  std::optional<Milliseconds> next = uploads_.next_deadline();
   for (const auto& [id, pending] : pending_)
     if (!next || pending.deadline < *next) next = pending.deadline;
-  if (!retries_.empty() && (!next || retries_.begin()->first < *next)) next = retries_.begin()->first;
   return next;
 }
 
 std::vector<RouterCore::Action> RouterCore::take(std::int64_t unix_ms) {
+  for (const auto& node : std::exchange(untold_, {})) actions_.push_back(Send{node, message(kBusSource, "confirms", "uploads", "null", unix_ms)});
+  for (auto& action : uploads_.take())
+    std::visit([&](auto& one) { hand_on(std::move(one), unix_ms); }, action);
   settle(unix_ms);
   return std::exchange(actions_, {});
 }

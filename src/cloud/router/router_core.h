@@ -3,9 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <variant>
@@ -16,6 +14,7 @@
 #include <kubeedge/result.h>
 
 #include "cloud/router/rule_table.h"
+#include "cloud/router/upload_lanes.h"
 #include "wire/http_content.h"
 
 namespace kubeedge::cloud {
@@ -23,11 +22,6 @@ namespace kubeedge::cloud {
 inline constexpr std::size_t kMaxRestBodyBytes = 12 * 1024 * 1024;      // upstream's
 inline constexpr std::size_t kMaxRestMessageBytes = 15 * 1024 * 1024;   // a body as it travels (base64, JSON); an edge reads 16 MiB
 inline constexpr std::size_t kMaxPendingRequests = 1'000;               // REST requests that wait for a node
-inline constexpr std::size_t kMaxPosts = 64;                            // uploads under way to their targets at once
-inline constexpr std::size_t kMaxWaitingUploads = 10'000;               // behind those, and
-inline constexpr std::size_t kMaxUploadBytes = 64 * 1024 * 1024;        // all together; past either the newest is refused and counted
-inline constexpr int kPostTries = 3;                                    // for a target that is away or answers 429 or 5xx
-inline constexpr Milliseconds kPostRetry{1'000};                        // times the number of tries so far
 
 struct RestRequest {
   std::string method, target;
@@ -43,12 +37,12 @@ class RouterCore {
   // The request's node has no session here: another cloudcore may have it. The core has forgotten the request.
   struct Locate { std::uint64_t request = 0; NodeId node; };
   struct Send { NodeId node; Message message; };
-  struct Post { std::uint64_t id = 0; std::string url; NodeId node; Bytes body; };
-  // Outcome of one message of a rule; `error` empty = success.
-  struct Count { RuleId rule; std::string error; };
+  using Post = UploadLanes::Post;
+  using Count = UploadLanes::Count;
+  using Lost = UploadLanes::Lost;
   // What keeps a rule from working; empty = it works.
   struct Problem { RuleId rule; std::string text; };
-  using Action = std::variant<Reply, Locate, Send, Post, Count, Problem>;
+  using Action = std::variant<Reply, Locate, Send, Post, Count, Lost, Problem>;
 
   Result<void> on_rule(const Bytes& object);
   void on_rule_gone(const Bytes& object);
@@ -57,7 +51,8 @@ class RouterCore {
   // All rules and endpoints of the first lists were told: from here on a missing one is missing.
   void on_synced();
 
-  // `confirms`: the node answers a publication when its broker has it, and wants its uploads answered (ours do).
+  // `confirms`: the node answers a publication when its broker has it, and wants its uploads answered (ours do). It is told
+  // that they will be.
   void on_connected(const NodeId& node, bool confirms);
   void on_disconnected(const NodeId& node);
 
@@ -65,7 +60,7 @@ class RouterCore {
   void on_client_gone(std::uint64_t request);
   void on_message(const NodeId& node, const Message& message, std::int64_t unix_ms, Milliseconds now);
   // The target's answer: `status` and its body (first kMaxTargetAnswer bytes), or why there is none.
-  void on_posted(std::uint64_t id, Result<wire::HttpAnswer> answer, std::int64_t unix_ms, Milliseconds now);
+  void on_posted(std::uint64_t id, const Result<wire::HttpAnswer>& answer, Milliseconds now) { uploads_.on_posted(id, answer, now); }
   void on_time(Milliseconds now);
   std::optional<Milliseconds> next_deadline() const;
 
@@ -73,7 +68,7 @@ class RouterCore {
   std::vector<Action> take(std::int64_t unix_ms);
   const RuleTable& table() const { return table_; }
   std::size_t pending_requests() const { return pending_.size(); }
-  std::size_t waiting_uploads() const { return uploads_.size(); }
+  std::size_t waiting_uploads() const { return uploads_.waiting(); }
 
  private:
   struct Session {
@@ -87,21 +82,6 @@ class RouterCore {
     Milliseconds deadline{0};
     bool service = false;
   };
-  // One message from a node; answered when all its rules are done.
-  struct Receipt {
-    NodeId node;
-    Message message;          // route and id, no content
-    std::size_t open = 0;
-  };
-  struct Upload {
-    std::shared_ptr<Receipt> receipt;
-    RuleId rule;
-    std::string url;
-    Bytes body;
-    int tries = 0;
-    Milliseconds again{0};    // when it waits for another try
-  };
-
   void told(const std::set<RuleId>& changed);
   void settle(std::int64_t unix_ms);
   void wish(const NodeId& node, const NodeWish& wish, bool begin, std::int64_t unix_ms);
@@ -111,25 +91,21 @@ class RouterCore {
   void answered(const Pending& pending, const Message& message);
   void uploaded(const NodeId& node, const Message& message, std::int64_t unix_ms);
   void unwanted(const NodeId& node, const Message& message, std::int64_t unix_ms);
-  void confirm(const Receipt& receipt, std::int64_t unix_ms);
-  void refuse(const Receipt& receipt, const std::string& why, std::int64_t unix_ms);
-  void post(std::uint64_t id);
-  void pump();
-  void finish(std::uint64_t id, const std::string& error, const std::string& body, std::int64_t unix_ms);
+  void answer(UploadLanes::Answer answer, std::int64_t unix_ms);
+  void hand_on(UploadLanes::Answer&& answered, std::int64_t unix_ms) { answer(std::move(answered), unix_ms); }
+  template <class T>
+  void hand_on(T&& other, std::int64_t) { actions_.push_back(std::forward<T>(other)); }
 
   Milliseconds rest_timeout_;
   RuleTable table_;
   bool synced_ = false, wishes_changed_ = false;
+  std::vector<NodeId> untold_;   // connected, and not told yet that uploads are answered
   std::map<NodeId, Session> sessions_;
   std::map<NodeId, std::set<NodeWish>> wishes_;
   std::map<NodeId, std::set<NodeWish>> owed_;        // ends that a node has missed; bounded by kMaxOwed
   std::map<MessageId, Pending> pending_;
   std::map<std::uint64_t, MessageId> by_request_;
-  std::map<std::uint64_t, Upload> uploads_;          // by id
-  std::deque<std::uint64_t> waiting_;
-  std::multimap<Milliseconds, std::uint64_t> retries_;
-  std::size_t posts_ = 0, upload_bytes_ = 0;
-  std::uint64_t next_upload_ = 1;
+  UploadLanes uploads_;
   std::vector<Action> actions_;
 };
 

@@ -1,11 +1,13 @@
 #include "edge/bus/event_bus.h"
 
+#include <algorithm>
 #include <array>
 #include <set>
 
 #include "base/json.h"
 #include "base/text.h"
 #include "mqtt/topic.h"
+#include "runtime/timer.h"
 #include "wire/message_codec.h"
 
 namespace kubeedge::edge {
@@ -15,9 +17,15 @@ using Json = nlohmann::json;
 
 constexpr int kQos = 1;   // upstream's external mode
 constexpr std::size_t kMaxSubscriptions = 1'000;
+constexpr Milliseconds kUploadsPatience{5'000};
 
-constexpr std::array kFixed{"$hw/events/upload/#", "$hw/events/device/+/+/state/update", "$hw/events/device/+/+/twin/+",
-                            "$hw/events/node/+/membership/get", "SYS/dis/upload_records", "+/user/#"};
+// devices.md 5.2
+constexpr std::array kTwinTopics{"$hw/events/device/+/+/state/update", "$hw/events/device/+/+/twin/+", "$hw/events/node/+/membership/get"};
+constexpr std::array kUploadTopics{"$hw/events/upload/#", "SYS/dis/upload_records", "+/user/#"};
+
+bool is_twin_topic(std::string_view topic) { return topic.starts_with("$hw/events/device/") || topic.starts_with("$hw/events/node/"); }
+
+bool has_wildcard(std::string_view filter) { return filter.find_first_of("+#") != std::string_view::npos; }
 
 // A string content unescaped; anything else as its JSON text.
 std::string content_text(const Message& message) {
@@ -29,52 +37,110 @@ std::string content_text(const Message& message) {
 
 }  // namespace
 
-std::string_view event_bus_schema() { return "CREATE TABLE IF NOT EXISTS `sub_topics` (`topic` text,PRIMARY KEY (`topic`));\n"; }
+std::string event_bus_schema() {
+  return "CREATE TABLE IF NOT EXISTS `sub_topics` (`topic` text,PRIMARY KEY (`topic`));\n" + std::string(uploads_schema());
+}
 
 struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
-  Impl(const Runtime& runtime_in, store::Store& store_in, mqtt::Transport& transport_in, CloudLink& link_in, TwinInput& twin_in, NodeId node_in)
-      : runtime(runtime_in), store(store_in), transport(transport_in), link(link_in), twin(twin_in), node(std::move(node_in)) {}
+  Impl(const Runtime& runtime_in, store::Store& store_in, mqtt::Transport& transport_in, mqtt::Receiver& receiver_in, CloudLink& link_in, TwinInput& twin_in,
+       NodeId node_in, UploadLimits limits)
+      : runtime(runtime_in), store(store_in), transport(transport_in), receiver(receiver_in), link(link_in), twin(twin_in), node(std::move(node_in)),
+        uploads(runtime_in, store_in, link_in, limits), uploads_timer(runtime_in) {}
 
-  // devices.md 5.3. Twin topics answer with a result of their own, so their PUBACK need not wait.
-  void on_message(const std::string& topic, const Bytes& payload) {
-    if (topic.starts_with("$hw/events/device/") || topic.starts_with("$hw/events/node/")) return twin.on_mqtt(topic, payload);
+  // devices.md 5.3. `acknowledge` is called when the message is stored, or can never be.
+  void on_upload(const std::string& topic, const Bytes& payload, int qos, const std::function<void()>& acknowledge) {
+    if (is_twin_topic(topic)) return acknowledge();   // a rule's wide filter: the other client has it
     if (payload.size() > mqtt::kMaxPayloadBytes || !base::is_utf8(payload.view()) || !mqtt::is_topic(topic)) {
       ++counters.refused;
-      return base::log(runtime.log(), LogLevel::kWarning, "bus", "upload on {} refused: only UTF-8 text up to {} bytes travels",
-                       topic.substr(0, mqtt::kMaxTopicBytes), mqtt::kMaxPayloadBytes);
+      base::log(runtime.log(), LogLevel::kWarning, "bus", "upload on {} refused: only UTF-8 text up to {} bytes travels", topic.substr(0, mqtt::kMaxTopicBytes),
+                mqtt::kMaxPayloadBytes);
+      return acknowledge();
     }
-    if (!link.up()) {
-      if (counters.dropped_offline++ % 1000 == 0)
-        base::log(runtime.log(), LogLevel::kWarning, "bus", "the cloud is away: uploads are dropped ({} so far)", counters.dropped_offline);
-      return;
+    uploads.put(topic, payload, [weak = weak_from_this(), qos, acknowledge](const Result<void>& stored) {
+      if (stored) return acknowledge();
+      if (const auto self = weak.lock()) self->not_stored(qos, stored.error(), acknowledge);
+    });
+  }
+
+  void not_stored(int qos, const Error& why, const std::function<void()>& acknowledge) {
+    ++counters.not_stored;
+    if (qos > 0) return receiver.refuse(why.message);
+    ++counters.lost_qos0;
+    acknowledge();
+  }
+
+  // Two filters of one client that match the same message may bring it twice (a broker's choice): one that lies within another is
+  // left out.
+  bool covered(const std::string& filter) const {
+    const auto covers = [&](const std::string& wide) { return wide != filter && mqtt::matches(wide, filter); };
+    return std::any_of(kUploadTopics.begin(), kUploadTopics.end(), [&](const char* wide) { return wide == filter || covers(wide); }) ||
+           std::any_of(wildcards.begin(), wildcards.end(), covers);
+  }
+
+  void add(const std::string& filter) {
+    topics.insert(filter);
+    if (has_wildcard(filter)) {
+      wildcards.insert(filter);
+      for (const auto& narrow : topics)
+        if (narrow != filter && mqtt::matches(filter, narrow)) receiver.unsubscribe(narrow);
     }
-    Message message;
-    message.id = MessageId(base::uuid4());
-    message.timestamp_ms = runtime.clock().unix_ms();
-    message.source = "bus";
-    message.group = "user";
-    message.operation = "upload";
-    message.resource = topic;
-    message.content = base::dump_json(Json(payload.str()));
-    ++counters.uploads;
-    link.send(std::move(message));
+    if (!covered(filter)) receiver.subscribe(filter, kQos);
   }
 
   void subscribe(const std::string& topic) {
     if (!mqtt::is_topic_filter(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe: not an MQTT topic filter of at most {} bytes", mqtt::kMaxTopicBytes);
     if (!topics.contains(topic) && topics.size() >= kMaxSubscriptions)
       return base::log(runtime.log(), LogLevel::kWarning, "bus", "subscribe {}: more than {} topics", topic, kMaxSubscriptions);
-    topics.insert(topic);
     persist({"INSERT OR REPLACE INTO sub_topics(topic) VALUES (?1)", {topic}}, topic);
-    transport.subscribe(topic, kQos);
+    add(topic);
   }
 
   void unsubscribe(const std::string& topic) {
+    if (!mqtt::is_topic_filter(topic)) return base::log(runtime.log(), LogLevel::kWarning, "bus", "unsubscribe: not an MQTT topic filter of at most {} bytes", mqtt::kMaxTopicBytes);
     topics.erase(topic);
     persist({"DELETE FROM sub_topics WHERE topic = ?1", {topic}}, topic);
-    for (const char* fixed : kFixed)
-      if (topic == fixed) return;
-    transport.unsubscribe(topic);
+    if (std::find(kUploadTopics.begin(), kUploadTopics.end(), topic) != kUploadTopics.end()) return;
+    receiver.unsubscribe(topic);
+    if (wildcards.erase(topic) == 0) return;
+    for (const auto& narrow : topics)
+      if (mqtt::matches(topic, narrow) && !covered(narrow)) receiver.subscribe(narrow, kQos);
+  }
+
+  void listen() {
+    mqtt::Transport::Handlers handlers;
+    handlers.on_message = [weak = weak_from_this()](const std::string& topic, const Bytes& payload, int, const std::function<void()>& acknowledge) {
+      if (const auto self = weak.lock(); self && is_twin_topic(topic)) self->twin.on_mqtt(topic, payload);
+      if (acknowledge) acknowledge();
+    };
+    handlers.on_state = [weak = weak_from_this()](bool connected, const std::string& why) {
+      const auto self = weak.lock();
+      if (!self) return;
+      base::log(self->runtime.log(), connected ? LogLevel::kInfo : LogLevel::kWarning, "bus", "{}", why);
+      self->broker_up = connected;
+      self->tell_uploads();
+      if (connected) self->twin.on_broker_up();
+    };
+    transport.start(std::move(handlers));
+    mqtt::Receiver::Handlers uploading;
+    uploading.on_message = [weak = weak_from_this()](const std::string& topic, const Bytes& payload, int qos, const std::function<void()>& acknowledge) {
+      if (const auto self = weak.lock()) self->on_upload(topic, payload, qos, acknowledge);
+    };
+    uploading.on_state = [weak = weak_from_this()](bool connected, const std::string& why) {
+      const auto self = weak.lock();
+      if (!self) return;
+      self->uploads_down = connected ? "" : why;
+      if (connected) base::log(self->runtime.log(), LogLevel::kInfo, "bus", "uploads: {}", why);
+      self->tell_uploads();
+    };
+    receiver.start(std::move(uploading));
+  }
+
+  // Both clients lose one broker: the first has said why. That uploads alone do not get through is said once they had the time.
+  void tell_uploads() {
+    if (uploads_down.empty() || !broker_up) return uploads_timer.cancel();
+    uploads_timer.start(kUploadsPatience, [weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && self->broker_up && !self->uploads_down.empty()) base::log(self->runtime.log(), LogLevel::kWarning, "bus", "uploads: {}", self->uploads_down);
+    });
   }
 
   void persist(store::Statement statement, const std::string& topic) {
@@ -119,48 +185,52 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   Runtime runtime;
   store::Store& store;
   mqtt::Transport& transport;
+  mqtt::Receiver& receiver;
   CloudLink& link;
   TwinInput& twin;
   NodeId node;
+  Uploads uploads;
+  runtime::Timer uploads_timer;
+  std::string uploads_down;          // why; "" = they get through
+  bool broker_up = false;            // for the other client
   Counters counters;
-  std::set<std::string> topics;   // of sub_topics
+  std::set<std::string> topics;      // of sub_topics
+  std::set<std::string> wildcards;   // those of them that have any
 };
 
-EventBus::EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, CloudLink& link, TwinInput& twin, NodeId node)
-    : impl_(std::make_shared<Impl>(runtime, store, transport, link, twin, std::move(node))) {}
+EventBus::EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, mqtt::Receiver& receiver, CloudLink& link, TwinInput& twin, NodeId node,
+                   UploadLimits limits)
+    : impl_(std::make_shared<Impl>(runtime, store, transport, receiver, link, twin, std::move(node), limits)) {}
 
 EventBus::~EventBus() = default;
 
 Result<void> EventBus::start() {
   auto rows = impl_->store.query({"SELECT topic FROM sub_topics", {}});
   if (!rows) return rows.error().in("sub_topics");
-  for (const char* filter : kFixed) impl_->transport.subscribe(filter, kQos);
-  for (const auto& row : *rows) {
-    if (row.empty() || !mqtt::is_topic_filter(store::text(row[0]))) continue;
-    impl_->topics.insert(store::text(row[0]));
-    impl_->transport.subscribe(store::text(row[0]), kQos);
-  }
-  mqtt::Transport::Handlers handlers;
-  handlers.on_message = [weak = std::weak_ptr(impl_)](const std::string& topic, const Bytes& payload, int, const std::function<void()>& acknowledge) {
-    if (const auto self = weak.lock()) self->on_message(topic, payload);
-    if (acknowledge) acknowledge();
-  };
-  handlers.on_state = [weak = std::weak_ptr(impl_)](bool connected, const std::string& why) {
-    const auto self = weak.lock();
-    if (!self) return;
-    base::log(self->runtime.log(), connected ? LogLevel::kInfo : LogLevel::kWarning, "bus", "{}", why);
-    if (connected) self->twin.on_broker_up();
-  };
-  impl_->transport.start(std::move(handlers));
+  if (Result<void> started = impl_->uploads.start(); !started) return started;
+  for (const char* filter : kTwinTopics) impl_->transport.subscribe(filter, kQos);
+  for (const char* filter : kUploadTopics) impl_->receiver.subscribe(filter, kQos);
+  for (const auto& row : *rows)
+    if (!row.empty() && mqtt::is_topic_filter(store::text(row[0]))) impl_->add(store::text(row[0]));
+  impl_->listen();
   return {};
 }
 
-void EventBus::stop() { impl_->transport.stop(); }
+void EventBus::stop() {
+  impl_->receiver.stop();
+  impl_->transport.stop();
+  impl_->uploads_timer.cancel();
+  impl_->uploads.stop();
+}
+
+void EventBus::on_link(bool up) { impl_->uploads.on_link(up); }
 
 void EventBus::publish(std::string topic, Bytes payload) { impl_->publish(topic, std::move(payload)); }
 
 void EventBus::on_message(Message message) {
   const std::string& operation = message.operation;
+  if (!message.parent_id.empty()) return impl_->uploads.on_answer(message);
+  if (operation == "confirms") return impl_->uploads.on_confirms();
   if (operation == "subscribe") return impl_->subscribe(message.resource);
   if (operation == "unsubscribe") return impl_->unsubscribe(message.resource);
   if (operation == "message") return impl_->publish_inner(message);
@@ -170,13 +240,18 @@ void EventBus::on_message(Message message) {
   base::log(impl_->runtime.log(), LogLevel::kDebug, "bus", "operation {} from {} is not the bus's: ignored", operation, message.source);
 }
 
-EventBus::Counters EventBus::counters() const { return impl_->counters; }
+EventBus::Counters EventBus::counters() const {
+  Counters out = impl_->counters;
+  out.uploads = impl_->uploads.counters();
+  return out;
+}
 
 void EventBus::collect(base::MetricsPage& page) const {
   const Counters& c = impl_->counters;
-  page.counter("kubeedge_eventbus_uploads_total", "Uploads of MQTT apps handed to the link", c.uploads);
-  page.counter("kubeedge_eventbus_queue_drops_total", "Uploads let go of, by policy: they came while the cloud was away", c.dropped_offline, {{"policy", "offline"}});
+  impl_->uploads.collect(page);
   page.counter("kubeedge_eventbus_refused_messages_total", "Messages of MQTT apps refused: too large, or not UTF-8", c.refused);
+  page.counter("kubeedge_eventbus_unstored_uploads_total", "Uploads that the store did not take; those of QoS 1 come again from the broker", c.not_stored);
+  page.counter("kubeedge_eventbus_lost_qos0_uploads_total", "Those of them that nobody sends again", c.lost_qos0);
 }
 
 }  // namespace kubeedge::edge

@@ -4,42 +4,46 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include <kubeedge/runtime.h>
 
 #include "base/metrics.h"
+#include "edge/bus/uploads.h"
 #include "edge/ports/cloud_link.h"
 #include "edge/ports/mqtt.h"
-#include "mqtt/transport.h"
+#include "mqtt/receiver.h"
 #include "store/store.h"
 
 namespace kubeedge::edge {
 
-// The table of this module, for Store::open (upstream's DDL).
-std::string_view event_bus_schema();
+// The tables of this module, for Store::open: upstream's sub_topics, our own ke_uploads.
+std::string event_bus_schema();
 
 // Gets the cloud's messages for source "router_eventbus" (operations subscribe, unsubscribe, publish) and the
 // legacy ones of devices.md 5.4: wire group "user" (and "bus") of EdgeHub to on_message.
-// Uploads go to the link as it stands: a message is acknowledged to the broker once it was handed to the link,
-// so what arrives while the cloud is away is dropped and counted (a spill queue is a later issue).
-// Lives on the runtime's executor; `store`, `transport`, `link`, `twin` must outlive it.
-class EventBus final : public TwinOutput, public MessageSink {
+// Two clients at the broker. `transport` publishes, and hears the topics of DeviceTwin, which answers each with a result of its own.
+// `receiver` hears what has no result: uploads and the topics of rules. Their PUBACK leaves once the message is committed, so twins
+// never wait for them; from there Uploads takes them to the cloud.
+// Lives on the runtime's executor; all that is handed in must outlive it.
+class EventBus final : public TwinOutput, public MessageSink, public LinkObserver {
  public:
-  EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, CloudLink& link, TwinInput& twin, NodeId node);
+  EventBus(const Runtime& runtime, store::Store& store, mqtt::Transport& transport, mqtt::Receiver& receiver, CloudLink& link, TwinInput& twin, NodeId node,
+           UploadLimits limits = {});
   ~EventBus() override;
 
-  // Reads sub_topics, subscribes and connects. Never blocks on a missing broker.
+  // Reads its tables, subscribes and connects. Never blocks on a missing broker.
   Result<void> start();
   void stop();
 
   void publish(std::string topic, Bytes payload) override;
   void on_message(Message message) override;
+  void on_link(bool up) override;
 
   struct Counters {
-    std::uint64_t uploads = 0;          // handed to the link
-    std::uint64_t dropped_offline = 0;  // came while the cloud was away
-    std::uint64_t refused = 0;          // too large, or not UTF-8
+    std::uint64_t refused = 0;      // too large, or not UTF-8
+    std::uint64_t not_stored = 0;   // the store failed: QoS 1 comes again from the broker,
+    std::uint64_t lost_qos0 = 0;    // QoS 0 does not
+    Uploads::Counters uploads;
   };
   Counters counters() const;
   void collect(base::MetricsPage& page) const;

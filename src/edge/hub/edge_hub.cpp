@@ -299,6 +299,7 @@ void HubClient::send(Message message) {
   else
     ++impl_->counted.dropped;
 }
+std::size_t HubClient::unsent_bytes() const { return impl_->rate.waiting_bytes() + (impl_->socket ? impl_->socket->queued_bytes() : 0); }
 void HubClient::request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) {
   if (impl_->stopped) return done(Error{Errc::kUnavailable, "not connected"});
   if (auto added = impl_->link.add_request(message, timeout, impl_->now(), done); !added) return done(std::move(added).error());

@@ -44,6 +44,7 @@ class HubClient final : public CloudLink, public kubeedge::EdgeHub {
   // CloudLink
   bool up() const override;
   void send(Message message) override;
+  std::size_t unsent_bytes() const override;
   void request(Message message, Milliseconds timeout, unique_function<void(Result<Message>)> done) override;
   // EdgeHub
   void on_link(unique_function<void(LinkState)> handler) override;

@@ -15,12 +15,27 @@ bool MessageRate::counts(const Message& message) {
   return std::none_of(kFree.begin(), kFree.end(), [&](std::string_view part) { return message.resource.find(part) != std::string::npos; });
 }
 
+std::size_t MessageRate::cost(const Message& message) { return kHeaderBytes + message.resource.size() + message.content.size(); }
+
 void MessageRate::push(Message message) {
   if (waiting_.size() == kMaxPacedMessages) {
-    waiting_.pop_front();
+    (void)pop();
     ++dropped_;
   }
+  waiting_bytes_ += cost(message);
   waiting_.push_back(std::move(message));
+}
+
+Message MessageRate::pop() {
+  Message oldest = std::move(waiting_.front());
+  waiting_.pop_front();
+  waiting_bytes_ -= cost(oldest);
+  return oldest;
+}
+
+void MessageRate::clear() {
+  waiting_.clear();
+  waiting_bytes_ = 0;
 }
 
 void MessageRate::refill(Milliseconds now) {
@@ -33,8 +48,7 @@ std::vector<Message> MessageRate::take(Milliseconds now) {
   std::vector<Message> sends;
   while (!waiting_.empty() && tokens_ >= 1) {
     tokens_ -= 1;
-    sends.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
+    sends.push_back(pop());
   }
   return sends;
 }

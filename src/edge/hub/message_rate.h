@@ -33,15 +33,20 @@ class MessageRate {
   // When take() has something to give; nothing while nobody waits.
   std::optional<Milliseconds> next(Milliseconds now) const;
   // The link broke: who needs more than once keeps its own latest state.
-  void clear() { waiting_.clear(); }
+  void clear();
+  std::size_t waiting_bytes() const { return waiting_bytes_; }   // about what they will take on the wire
   std::uint64_t dropped() const { return dropped_; }
 
  private:
+  static constexpr std::size_t kHeaderBytes = 250;
+  static std::size_t cost(const Message& message);
   void refill(Milliseconds now);
+  Message pop();
 
   double qps_, burst_, tokens_;
   std::optional<Milliseconds> filled_;   // when tokens_ was right
   std::deque<Message> waiting_;
+  std::size_t waiting_bytes_ = 0;
   std::uint64_t dropped_ = 0;
 };
 

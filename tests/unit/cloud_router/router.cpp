@@ -28,6 +28,7 @@ Bytes rule(const std::string& name, const std::string& source, json source_resou
 // A core with endpoints of every kind.
 struct World {
   RouterCore core{Milliseconds{60'000}};
+  std::vector<RouterCore::Action> kept;   // what connect() found beside
   Milliseconds now{1'000};
 
   World() {
@@ -36,10 +37,23 @@ struct World {
     (void)core.take(kUnix);
   }
   void put(const Bytes& object) { REQUIRE(core.on_rule(object)); }
+  // A node of ours, which is told that its uploads are answered.
+  void connect(const NodeId& node) {
+    core.on_connected(node, true);
+    bool told = false;
+    for (auto& action : core.take(kUnix)) {
+      const auto* send = std::get_if<RouterCore::Send>(&action);
+      if (send && send->message.operation == "confirms") told = send->node == node && send->message.source == "router_eventbus" && send->message.group == "user";
+      else kept.push_back(std::move(action));
+    }
+    CHECK(told);
+  }
   template <class T>
   std::vector<T> take() {
     std::vector<T> found;
-    for (auto& action : core.take(kUnix))
+    auto actions = std::exchange(kept, {});
+    for (auto& action : core.take(kUnix)) actions.push_back(std::move(action));
+    for (auto& action : actions)
       if (auto* one = std::get_if<T>(&action)) found.push_back(std::move(*one));
     return found;
   }
@@ -52,9 +66,9 @@ struct World {
     REQUIRE(replies.size() == 1);
     return std::to_string(replies[0].status) + " " + replies[0].body;
   }
-  Message upload(const std::string& source, const std::string& resource, const std::string& content) const {
+  Message upload(const std::string& source, const std::string& resource, const std::string& content, const std::string& id = "up-1") const {
     Message message;
-    message.id = MessageId("up-1");
+    message.id = MessageId(id);
     message.source = source;
     message.group = "user";
     message.operation = "upload";
@@ -132,7 +146,7 @@ TEST_CASE("rest to eventbus: the recorded message; a node of ours confirms, a Go
   sent.timestamp_ms = 1795514549004;
   CHECK(wire::encode(sent) == R"({"header":{"msg_id":"f6cfa74a-515f-42ab-9b6f-f0f1fd2007c3","timestamp":1795514549004},"route":{"source":"router_eventbus","group":"user","operation":"publish","resource":"down"},"content":"hello-edge"})" "\n");
 
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   (void)world.core.take(kUnix);
   world.request(2, "/edge-1/default/down/a/b?x=1", "two");
   sends = world.take<RouterCore::Send>();
@@ -162,7 +176,7 @@ TEST_CASE("refusals: unknown path, body that is no text, no topic, too large, a 
   CHECK(world.replied().starts_with("404 "));
   world.request(3, "/edge-1/default/down");
   CHECK(world.take<RouterCore::Locate>().at(0).node == kNode);
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.request(4, "/edge-1/default/down", "\xff");
   CHECK(world.replied().starts_with("400 "));
   world.request(5, "/edge-1/default/down/a+b");
@@ -236,7 +250,7 @@ TEST_CASE("rest to servicebus: the recorded call and answer; C62 time-out, link 
 
 TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirmed when the target has it") {
   World world;
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.put(rule("up", "bus", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
   auto sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 1);
@@ -250,14 +264,14 @@ TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirm
   REQUIRE(posts.size() == 1);
   CHECK(posts[0].url == "http://127.0.0.1:1/in");
   CHECK(posts[0].body.view() == "hello");
-  world.core.on_posted(posts[0].id, wire::HttpAnswer{{}, 204, ""}, kUnix, world.now);
+  world.core.on_posted(posts[0].id, wire::HttpAnswer{{}, 204, ""}, world.now);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 1);
   CHECK(sends[0].message.parent_id.str() == "up-1");
   CHECK(sends[0].message.operation == "response");
 
   // Another node's topic of that name is not this rule's. Its subscription, if it has one, ends.
-  world.core.on_connected(NodeId("edge-2"), true);
+  world.connect(NodeId("edge-2"));
   world.core.on_message(NodeId("edge-2"), world.upload("bus", "default/up", "x"), kUnix, world.now);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 2);
@@ -267,41 +281,160 @@ TEST_CASE("eventbus to rest: subscribed at the node as recorded, posted, confirm
   world.core.on_message(kNode, world.upload("bus", "SYS/dis/upload_records", "x"), kUnix, world.now);
   CHECK(world.take<RouterCore::Send>().size() == 1);
 
-  // A target that is away is tried again, then counted; the node may forget the message.
-  world.core.on_message(kNode, world.upload("bus", "default/up", "again"), kUnix, world.now);
-  for (int turn = 1; turn <= kPostTries; ++turn) {
-    posts = world.take<RouterCore::Post>();
-    REQUIRE(posts.size() == 1);
-    world.core.on_posted(posts[0].id, Error{Errc::kUnavailable, "refused"}, kUnix, world.now);
-    if (turn == kPostTries) break;
-    CHECK(world.core.next_deadline() == world.now + kPostRetry * turn);
-    world.now += kPostRetry * turn;
-    world.core.on_time(world.now);
-  }
-  bool counted = false, confirmed = false;
-  for (const auto& action : world.core.take(kUnix)) {
-    if (const auto* count = std::get_if<RouterCore::Count>(&action)) counted = count->error == "refused";
-    confirmed |= std::holds_alternative<RouterCore::Send>(action);
-  }
-  CHECK(counted);
-  CHECK(confirmed);
-  CHECK(world.core.waiting_uploads() == 0);
-  // A target that says no is not asked twice.
+  // A target that says no is not asked twice: the upload is lost, by name.
   world.core.on_message(kNode, world.upload("bus", "default/up", "no"), kUnix, world.now);
-  world.core.on_posted(world.take<RouterCore::Post>().at(0).id, wire::HttpAnswer{{}, 403, ""}, kUnix, world.now);
+  world.core.on_posted(world.take<RouterCore::Post>().at(0).id, wire::HttpAnswer{{}, 403, ""}, world.now);
+  bool lost = false, confirmed = false;
+  for (const auto& action : world.core.take(kUnix)) {
+    if (const auto* one = std::get_if<RouterCore::Lost>(&action)) lost = one->node == kNode && one->topic == "default/up" && one->why == "http://127.0.0.1:1/in answered 403";
+    if (const auto* send = std::get_if<RouterCore::Send>(&action)) confirmed = send->message.operation == "response";
+  }
+  CHECK(lost);
+  CHECK(confirmed);
   CHECK(world.core.waiting_uploads() == 0);
 }
 
-TEST_CASE("uploads are bounded: so many under way, so many waiting, the newest is refused and counted") {
-  World world;
-  world.core.on_connected(kNode, true);
-  world.put(rule("up", "bus", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
+namespace {
+
+// A node of ours with a rule for each of two topics.
+struct Uploads : World {
+  Uploads() {
+    connect(kNode);
+    for (const char* name : {"up", "other"}) put(rule(name, "bus", {{"topic", name}, {"node_name", "edge-1"}}, "rest", {{"resource", std::string("http://127.0.0.1:1/") + name}}));
+    (void)core.take(kUnix);
+  }
+  void send(const std::string& id, const std::string& topic = "default/up") { core.on_message(kNode, upload("bus", topic, id, id), kUnix, now); }
+  // What happened, as "post:1 response:1 error:2 count lost"; posts are kept in `under_way` by body.
+  std::string events() {
+    std::string out;
+    for (const auto& action : core.take(kUnix)) {
+      std::string one;
+      if (const auto* post = std::get_if<RouterCore::Post>(&action)) {
+        one = "post:" + post->body.str();
+        under_way[post->body.str()] = post->id;
+      }
+      if (const auto* send = std::get_if<RouterCore::Send>(&action)) one = send->message.operation + ":" + send->message.parent_id.str();
+      if (std::holds_alternative<RouterCore::Count>(action)) one = "count";
+      if (std::holds_alternative<RouterCore::Lost>(action)) one = "lost";
+      if (!one.empty()) out += (out.empty() ? "" : " ") + one;
+    }
+    return out;
+  }
+  void answers(const std::string& id, int status) { core.on_posted(under_way.at(id), wire::HttpAnswer{{}, status, ""}, now); }
+  // All tries of it that the core makes.
+  void fails(const std::string& id) {
+    for (int turn = 1; turn <= kPostTries; ++turn) {
+      core.on_posted(under_way.at(id), Error{Errc::kUnavailable, "refused"}, now);
+      if (turn == kPostTries) return;
+      CHECK(events().empty());
+      CHECK(core.next_deadline() == now + kPostRetry * turn);
+      now += kPostRetry * turn;
+      core.on_time(now);
+      CHECK(events() == "post:" + id);
+    }
+  }
+  std::map<std::string, std::uint64_t> under_way;
+};
+
+}  // namespace
+
+TEST_CASE("C04: an upload whose target is away goes back to the node that keeps it, with those behind it; other topics go on") {
+  Uploads world;
+  for (const char* id : {"1", "2", "3"}) world.send(id);
+  world.send("a", "default/other");
+  CHECK(world.events() == "post:1 post:a");   // one at a time of a topic
+  world.answers("a", 200);
+  CHECK(world.events() == "count response:a");
+  world.fails("1");
+  CHECK(world.events() == "count error:1 error:2 error:3");
+  CHECK(world.core.waiting_uploads() == 0);
+  // Sent before the node knew: posted now it would come before 1.
+  world.send("4");
+  CHECK(world.events() == "error:4");
+  world.send("1");
+  CHECK(world.events() == "post:1");
+  world.fails("1");
+  CHECK(world.events() == "error:1");   // counted once
+  world.send("1");
+  CHECK(world.events() == "post:1");
+  world.send("1");                      // again over a new connection, while it is under way
+  world.answers("1", 200);
+  CHECK(world.events() == "count response:1");
+  for (const char* id : {"2", "3"}) world.send(id);
+  CHECK(world.events() == "post:2");
+  world.answers("2", 503);
+  CHECK(world.events().empty());
+  // The session ends; the target comes back; the new session sends what it has no answer to.
+  world.core.on_disconnected(kNode);
+  world.now += kPostRetry;
+  world.core.on_time(world.now);
+  CHECK(world.events() == "post:2");
+  world.connect(kNode);
   (void)world.core.take(kUnix);
-  for (std::size_t i = 0; i < kMaxWaitingUploads; ++i) world.core.on_message(kNode, world.upload("bus", "default/up", "x"), kUnix, world.now);
-  CHECK(world.take<RouterCore::Post>().size() == kMaxPosts);
-  world.core.on_message(kNode, world.upload("bus", "default/up", "x"), kUnix, world.now);
-  CHECK(world.take<RouterCore::Send>().at(0).message.operation == "error");
+  for (const char* id : {"2", "3", "5"}) world.send(id);
+  CHECK(world.events().empty());
+  world.answers("2", 200);
+  CHECK(world.events() == "count response:2 post:3");
+  world.answers("3", 200);
+  CHECK(world.events() == "count response:3 post:5");
+}
+
+TEST_CASE("an upload of two rules is answered when both are done; the one that took it does not get it again") {
+  Uploads world;
+  world.put(rule("also", "bus", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/also"}}));
+  (void)world.core.take(kUnix);
+  const auto posts = [&] {
+    std::map<std::string, std::uint64_t> ids;
+    for (auto& post : world.take<RouterCore::Post>()) ids[post.url.substr(post.url.rfind('/'))] = post.id;
+    return ids;
+  };
+  world.send("1");
+  auto ids = posts();
+  REQUIRE(ids.size() == 2);
+  world.core.on_posted(ids.at("/also"), wire::HttpAnswer{{}, 204, ""}, world.now);
+  CHECK(world.events() == "count");
+  world.under_way["1"] = ids.at("/up");
+  world.fails("1");
+  CHECK(world.events() == "count error:1");
+  world.send("1");
+  ids = posts();
+  REQUIRE(ids.size() == 1);
+  world.core.on_posted(ids.at("/up"), wire::HttpAnswer{{}, 204, ""}, world.now);
+  CHECK(world.events() == "count response:1");
+}
+
+TEST_CASE("a Go edge keeps nothing: an upload that cannot be delivered is counted, named and lost, and the next one goes") {
+  Uploads world;
+  world.core.on_connected(kNode, false);
+  (void)world.core.take(kUnix);
+  for (const char* id : {"1", "2"}) world.send(id);
+  CHECK(world.events() == "post:1");
+  world.fails("1");
+  CHECK(world.events() == "count lost post:2");
+  world.answers("2", 200);
+  CHECK(world.events() == "count");
+}
+
+TEST_CASE("uploads are bounded: so many under way, so many at one url, so many waiting, the newest goes back and is counted") {
+  Uploads world;
+  world.put(rule("many", "bus", {{"topic", "many/+"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/many"}}));
+  (void)world.core.take(kUnix);
+  for (std::size_t i = 0; i < kMaxWaitingUploads; ++i) world.send(std::to_string(i), "default/many/" + std::to_string(i % 100));
+  CHECK(world.take<RouterCore::Post>().size() == kMaxPostsPerUrl);
+  world.send("late");
+  CHECK(world.events() == "count error:late");
   CHECK(world.core.waiting_uploads() == kMaxWaitingUploads);
+}
+
+TEST_CASE("before the rules are known every upload goes back") {
+  RouterCore core{Milliseconds{60'000}};
+  core.on_connected(kNode, true);
+  (void)core.take(kUnix);
+  Uploads world;
+  core.on_message(kNode, world.upload("bus", "default/up", "x"), kUnix, world.now);
+  const auto actions = core.take(kUnix);
+  REQUIRE(actions.size() == 1);
+  CHECK(std::get<RouterCore::Send>(actions[0]).message.operation == "error");
 }
 
 TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and closed with its rule, also one that was away") {
@@ -309,14 +442,14 @@ TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and cl
   for (const char* name : {"a", "b", "c"})
     world.put(rule(name, "svc", {{"target_url", std::string("http://x/") + name}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://127.0.0.1:1/in"}}));
   CHECK(world.take<RouterCore::Send>().empty());
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   auto sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 3);
   for (const auto& send : sends) CHECK(send.message.operation == "start");
   world.core.on_disconnected(kNode);
   world.core.on_rule_gone(rule("a", "", {}, "", {}));
   CHECK(world.take<RouterCore::Send>().empty());
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 3);
   CHECK(sends[0].message.operation == "stop");
@@ -326,7 +459,7 @@ TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and cl
   auto posts = world.take<RouterCore::Post>();
   REQUIRE(posts.size() == 1);
   CHECK(posts[0].body.view() == R"({"x":1})");
-  world.core.on_posted(posts[0].id, wire::HttpAnswer{{}, 200, "the answer"}, kUnix, world.now);
+  world.core.on_posted(posts[0].id, wire::HttpAnswer{{}, 200, "the answer"}, world.now);
   sends = world.take<RouterCore::Send>();
   REQUIRE(sends.size() == 1);
   CHECK(sends[0].message.content.view() == "\"the answer\"");
@@ -339,7 +472,7 @@ TEST_CASE("C64: servicebus to rest; every target url of a node is opened, and cl
 
 TEST_CASE("a rule waits for its endpoints, follows changes, and says what it lacks") {
   World world;
-  world.core.on_connected(kNode, true);
+  world.connect(kNode);
   world.put(rule("late", "missing", {{"topic", "up"}, {"node_name", "edge-1"}}, "rest", {{"resource", "http://h/"}}));
   auto problems = world.take<RouterCore::Problem>();
   REQUIRE(problems.size() >= 1);
