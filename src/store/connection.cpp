@@ -53,11 +53,15 @@ Result<void> Connection::open(const std::string& path, Mode mode) {
   close();
   path_ = path;
   corrupt_ = false;
-  const int access = mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+  const int access = mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                     : mode == Mode::kAlone   ? SQLITE_OPEN_READWRITE   // its lock needs it
+                                              : SQLITE_OPEN_READONLY;
   const std::string target = mode == Mode::kImmutable ? immutable_uri(path) : path;
   if (sqlite3_open_v2(target.c_str(), &db_, access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, nullptr) != SQLITE_OK) return failure("open");
   sqlite3_busy_timeout(db_, kBusyTimeoutMs);
   sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);   // those in the file are for other programs; TEMP ones work
+  if (mode == Mode::kAlone)
+    if (Result<void> set = exec("PRAGMA locking_mode=EXCLUSIVE"); !set) return set;
   return exec("PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY");
 }
 

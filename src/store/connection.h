@@ -16,8 +16,9 @@ namespace kubeedge::store {
 // Used by one thread at a time.
 class Connection {
  public:
-  // kImmutable reads a file that nobody can change: a read-only disk where SQLite cannot make its side files.
-  enum class Mode : std::uint8_t { kReadWrite, kReadOnly, kImmutable };
+  // kAlone reads a file and its log without the shared index: a full disk has no room for one. No other connection may
+  // have it open. kImmutable reads a file that nobody can change: a read-only disk where SQLite cannot make its side files.
+  enum class Mode : std::uint8_t { kReadWrite, kReadOnly, kAlone, kImmutable };
 
   Connection() = default;
   ~Connection() { close(); }

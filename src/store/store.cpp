@@ -203,11 +203,13 @@ Result<void> SqliteStore::open_for_reading(const Error& why) {
 Result<void> SqliteStore::read_what_is_there() {
   const Statement probe{"SELECT name FROM main.sqlite_schema WHERE name = 'ke_sum'", {}};
   std::vector<Row> sums;
-  Result<void> read = empty_or_absent(path_) ? base::error(Errc::kIo, "database {} is not there", path_) : reader_.open(path_, Connection::Mode::kReadOnly);
-  if (read) read = reader_.run(probe, &sums);
-  if (!read && empty_or_absent(path_ + "-wal")) {
-    read = reader_.open(path_, Connection::Mode::kImmutable);
+  if (empty_or_absent(path_)) return base::error(Errc::kIo, "database {} is not there", path_);
+  Result<void> read;
+  for (const auto mode : {Connection::Mode::kReadOnly, Connection::Mode::kAlone, Connection::Mode::kImmutable}) {
+    if (mode == Connection::Mode::kImmutable && !empty_or_absent(path_ + "-wal")) break;   // it would not see the log
+    read = reader_.open(path_, mode);
     if (read) read = reader_.run(probe, &sums);
+    if (read) break;
   }
   if (!read) return read;
   auto tables = guarded_tables(reader_, schema_);
