@@ -17,7 +17,7 @@ from installed import install  # noqa: E402
 from lab import ROOT, Lab, until  # noqa: E402
 from mqtt import Ear  # noqa: E402
 
-ROUNDS = int(os.environ.get("KUBEEDGE_KILLS", "9"))
+ROUNDS = int(os.environ.get("KUBEEDGE_KILLS", "100" if os.environ.get("KUBEEDGE_TIER") == "full" else "9"))
 SEED = int(os.environ.get("KUBEEDGE_SEED", time.time_ns() % 1_000_000))
 TOPIC = "$hw/events/device/default/thermo-1/twin/"
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from lab import Lab, until  # noqa: E402
 from load import TwinLoad, WriteLoad, stored_value  # noqa: E402
 
-ROUNDS = int(os.environ.get("KUBEEDGE_KILLS", "20"))
+ROUNDS = int(os.environ.get("KUBEEDGE_KILLS", "1000" if os.environ.get("KUBEEDGE_TIER") == "full" else "20"))
 SEED = int(os.environ.get("KUBEEDGE_SEED", time.time_ns() % 1_000_000))
 
 

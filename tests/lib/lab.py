@@ -44,6 +44,7 @@ class Lab:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ke-lab."))
         self.dir.chmod(0o777)
         self.api, self.hub, self.join, self.stream, self.mqtt, self.monitor, self.edge_monitor = (free_port() for _ in range(7))
+        self.cloud_host = "127.0.0.1"
         self.processes = {}
         self.netns = None
 
@@ -84,9 +85,13 @@ class Lab:
             raise AssertionError(f"ctr {' '.join(map(str, arguments))}: {done.stderr}")
         return done.stdout
 
+    def where(self, program: str) -> list:
+        """What a command of `program` starts with: a lab over several network namespaces enters one here."""
+        return []
+
     def run(self, name: str, *command, **options):
         log = open(self.dir / f"{name}.log", "ab")
-        self.processes[name] = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+        self.processes[name] = subprocess.Popen([str(part) for part in (*self.where(name), *command)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         return self.processes[name]
 
     def kill(self, name: str, how=signal.SIGKILL):
@@ -117,7 +122,7 @@ class Lab:
         """`mqtt`: with the broker of broker_up(); where not said, an edge without pods has it and one with pods has not."""
         rest = ["--root-dir", self.dir / "kubelet", "--pod-logs", self.dir / "pod-logs", "--containerd", self.dir / "containerd.sock"] if pods else ["--no-pods"]
         rest += ["--mqtt", f"tcp://127.0.0.1:{self.mqtt}"] if (not pods if mqtt is None else mqtt) else ["--no-mqtt"]
-        return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", "127.0.0.1", "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
+        return [str(part) for part in (BUILD / "daemons/edgecore/edgecore", "--cloud", self.cloud_host, "--hub-port", self.hub, "--join-port", self.join, "--stream-port", self.stream,
                                        "--token", token or self.token, "--node-name", node, "--data-dir", self.dir / data,
                                        "--monitor", f"127.0.0.1:{self.edge_monitor}", *rest)]
 
@@ -128,10 +133,10 @@ class Lab:
         conf = self.dir / "mosquitto.conf"
         conf.write_text(f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nmax_queued_messages 0\n")
         self.run("mosquitto", "mosquitto", "-c", conf)
-        until(10, "mosquitto answers", lambda: subprocess.run(["mosquitto_pub", "-p", str(self.mqtt), "-t", "probe", "-n"], capture_output=True).returncode == 0)
+        until(10, "mosquitto answers", lambda: subprocess.run([*self.where("mosquitto_pub"), "mosquitto_pub", "-p", str(self.mqtt), "-t", "probe", "-n"], capture_output=True).returncode == 0)
 
     def kubectl(self, *arguments, check=True, stdin=None):
-        done = subprocess.run(["kubectl", "--kubeconfig", str(self.dir / "cloud/admin.kubeconfig"), *map(str, arguments)],
+        done = subprocess.run([*self.where("kubectl"), "kubectl", "--kubeconfig", str(self.dir / "cloud/admin.kubeconfig"), *map(str, arguments)],
                               input=stdin, capture_output=True, text=True, timeout=90)
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(map(str, arguments))}: {done.stderr}")
@@ -171,9 +176,9 @@ class Lab:
 
     def ask(self, topic: str, payload: dict, answer: str, seconds=3):
         """Publishes once the answer can be heard; the answer's JSON or None."""
-        listener = subprocess.Popen(["mosquitto_sub", "-p", str(self.mqtt), "-W", str(seconds), "-C", "1", "-t", answer], stdout=subprocess.PIPE, text=True)
+        listener = subprocess.Popen([*self.where("mosquitto_sub"), "mosquitto_sub", "-p", str(self.mqtt), "-W", str(seconds), "-C", "1", "-t", answer], stdout=subprocess.PIPE, text=True)
         time.sleep(0.2)
-        subprocess.run(["mosquitto_pub", "-p", str(self.mqtt), "-q", "1", "-t", topic, "-m", json.dumps(payload)], capture_output=True)
+        subprocess.run([*self.where("mosquitto_pub"), "mosquitto_pub", "-p", str(self.mqtt), "-q", "1", "-t", topic, "-m", json.dumps(payload)], capture_output=True)
         out = listener.communicate()[0].strip()
         return json.loads(out) if out else None
 
