@@ -13,6 +13,7 @@
 #include <asio/post.hpp>
 
 #include "base/text.h"
+#include "mqtt/connack.h"
 #include "mqtt/nodelay.h"
 #include "runtime/timer.h"
 
@@ -268,6 +269,7 @@ class PahoClient : public std::enable_shared_from_this<PahoClient> {
   void* context() const { return reinterpret_cast<void*>(key_); }
 
   static std::string reason(int code, const char* text) {
+    if (text && std::string_view(text) == "CONNACK return code") return connack_text(code);   // Paho's own text says no more
     if (text) return text;
     const char* known = MQTTAsync_strerror(code);
     return known ? fmt::format("{} ({})", known, code) : fmt::format("Paho error {}", code);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "mqtt/connack.h"
 
 namespace kubeedge::mqtt {
 namespace {
@@ -42,14 +43,8 @@ void put_packet(std::string& out, unsigned first, std::string_view body) {
 Error broken(std::string_view what) { return base::error(Errc::kInvalidArgument, "not MQTT 3.1.1: {}", what); }
 
 Error login_refused(unsigned code) {
-  switch (code) {
-    case 1: return base::error(Errc::kInvalidArgument, "the broker does not speak MQTT 3.1.1");
-    case 2: return base::error(Errc::kPermissionDenied, "the broker refused the client id");
-    case 3: return base::error(Errc::kUnavailable, "the broker is not available");
-    case 4: return base::error(Errc::kPermissionDenied, "the broker refused user name or password");
-    case 5: return base::error(Errc::kPermissionDenied, "not authorized");
-    default: return base::error(Errc::kInvalidArgument, "the broker refused the connection with code {}", code);
-  }
+  const bool by_login = code == 2 || code == 4 || code == 5;
+  return Error{by_login ? Errc::kPermissionDenied : code == 3 ? Errc::kUnavailable : Errc::kInvalidArgument, connack_text(static_cast<int>(code))};
 }
 
 }  // namespace

@@ -450,7 +450,9 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
         }
         return complete(!ended);
       case HttpParser::State::kTooLargeHeader: return finish(base::error(Errc::kLimitExceeded, "the answer's head is over {} bytes", options_.limits.max_header_bytes));
-      case HttpParser::State::kTooLargeBody: return finish(base::error(Errc::kLimitExceeded, "the answer's body is over {} bytes", options_.limits.max_body_bytes));
+      case HttpParser::State::kTooLargeBody:
+        if (options_.cut_body) return complete(false, true);
+        return finish(base::error(Errc::kLimitExceeded, "the answer's body is over {} bytes", options_.limits.max_body_bytes));
       case HttpParser::State::kBad:
         return finish(ended ? base::error(Errc::kUnavailable, "{}:{} closed the connection before its answer was complete", endpoint_.host, endpoint_.port)
                             : base::error(Errc::kInvalidArgument, "malformed HTTP answer: {}", parser_.failure()));
@@ -465,8 +467,9 @@ class Exchange final : public std::enable_shared_from_this<Exchange> {
     on_head(response);
   }
 
-  void complete(bool open) {
+  void complete(bool open, bool cut = false) {
     HttpResponse response;
+    response.cut = cut;
     response.status = parser_.status();
     response.headers = std::move(parser_.headers);
     response.body = Bytes(std::move(parser_.body));

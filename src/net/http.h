@@ -69,11 +69,13 @@ struct HttpResponse {
   int status = 0;
   Headers headers;
   Bytes body;
+  bool cut = false;                          // see HttpClientOptions::cut_body
 };
 
 struct HttpClientOptions {
   DialOptions dial;
   HttpLimits limits;
+  bool cut_body = false;                     // a body over its limit is cut (what is kept may be nothing), where it were an error
   Milliseconds timeout{60'000};              // whole exchange
 };
 

@@ -110,9 +110,10 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
     if (!target) return done(post.id, std::move(target).error());
     net::HttpRequest request{"POST", url->target, {{"NodeName", post.node.str()}}, post.body};
     ++(*target)->busy;
-    (*target)->client->fetch(std::move(request), safe([id = post.id, origin = url->origin()](Impl& self, Result<net::HttpResponse> result) {
+    (*target)->client->fetch(std::move(request), safe([id = post.id, for_app = post.for_app, origin = url->origin()](Impl& self, Result<net::HttpResponse> result) {
       --self.targets.at(origin).busy;
       if (!result) return self.done(id, std::move(result).error());
+      if (result->cut && for_app) return self.done(id, base::error(Errc::kLimitExceeded, "the target's answer is over {} bytes", kMaxTargetAnswer));
       self.done(id, wire::HttpAnswer{std::move(result->headers), result->status, result->body.str()});
     }));
   }
@@ -127,6 +128,7 @@ struct Router::Impl : std::enable_shared_from_this<Router::Impl> {
     if (targets.size() >= kMaxOrigins) return base::error(Errc::kLimitExceeded, "more than {} servers are called at once", kMaxOrigins);
     net::HttpClientOptions http;
     http.limits.max_body_bytes = kMaxTargetAnswer;
+    http.cut_body = true;   // whatever it says more, it has the upload
     http.timeout = kTargetTimeout;
     if (url.https) {
       http.dial.tls.emplace();

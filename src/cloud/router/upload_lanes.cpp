@@ -86,7 +86,8 @@ void UploadLanes::pump() {
     ++under_way;
     ++posting_;
     ++part.tries;
-    actions_.push_back(Post{*next, part.target.url, std::get<NodeId>(part.lane), lanes_.at(part.lane).uploads.front().body});
+    const Upload& head = lanes_.at(part.lane).uploads.front();
+    actions_.push_back(Post{*next, part.target.url, std::get<NodeId>(part.lane), head.body, app_waits(head.message)});
     next = waiting_.erase(next);
   }
 }

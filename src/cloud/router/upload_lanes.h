@@ -36,7 +36,7 @@ inline constexpr Milliseconds kPostRetry{1'000};                        // times
 class UploadLanes {
  public:
   struct Target { RuleId rule; std::string url; };
-  struct Post { std::uint64_t id = 0; std::string url; NodeId node; Bytes body; };
+  struct Post { std::uint64_t id = 0; std::string url; NodeId node; Bytes body; bool for_app = false; };   // `for_app`: it waits for the answer
   // Outcome of one message of a rule; `error` empty = success.
   struct Count { RuleId rule; std::string error; };
   // To `node`, about its `message`: "OK", the target's answer, or why it was put off.

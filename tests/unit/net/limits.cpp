@@ -73,6 +73,34 @@ TEST_CASE("a refusal reaches a client that is still sending") {
   CHECK(raw(loop, server->local().port, request).starts_with("HTTP/1.1 413 "));
 }
 
+TEST_CASE("an answer over the client's limit is an error, or cut with its status, whether its length is told or not") {
+  Loop loop;
+  bool told = false;
+  SUBCASE("told") { told = true; }
+  SUBCASE("not told") {}
+  const std::string answer = std::string("HTTP/1.1 201 Created\r\n") + (told ? "Content-Length: 5000" : "Connection: close") + "\r\n\r\n" + std::string(5000, 'x');
+  std::vector<std::unique_ptr<net::Stream>> accepted;
+  auto listener = net::listen(loop.runtime, {"127.0.0.1", 0}, {}, [&](std::unique_ptr<net::Stream> stream) {
+    stream->write(Bytes(answer), [](const Result<void>&) {});
+    accepted.push_back(std::move(stream));
+  });
+  REQUIRE(listener);
+  for (const bool cut : {false, true}) {
+    net::HttpClientOptions options;
+    options.limits.max_body_bytes = 1000;
+    options.cut_body = cut;
+    std::optional<Result<net::HttpResponse>> got;
+    const auto call = net::http_fetch(loop.runtime, (*listener)->local(), {"POST", "/", {}, Bytes("x")}, options, [&](Result<net::HttpResponse> response) { got = std::move(response); });
+    loop.until([&] { return got.has_value(); });
+    REQUIRE(got->ok() == cut);
+    if (!cut) CHECK(got->error().code == Errc::kLimitExceeded);
+    if (!cut) continue;
+    CHECK((*got)->status == 201);
+    CHECK((*got)->cut);
+    CHECK((*got)->body.size() <= 1000);
+  }
+}
+
 TEST_CASE("a POST that the server may have taken is not sent again by the pool; a GET is") {
   Loop loop;
   int posts = 0, gets = 0;
