@@ -8,6 +8,7 @@
 #include "kube/patch/patch.h"
 #include "kube/rest/access.h"
 #include "kube/rest/body.h"
+#include "kube/rest/deletion.h"
 #include "kube/rest/discovery.h"
 #include "kube/rest/object.h"
 #include "kube/rest/ownership.h"
@@ -15,6 +16,7 @@
 #include "kube/rest/protobuf_body.h"
 #include "kube/rest/request.h"
 #include "kube/rest/review.h"
+#include "kube/rest/scale.h"
 #include "kube/rest/selector.h"
 #include "kube/rest/status.h"
 #include "kube/rest/table.h"
@@ -50,10 +52,15 @@ struct Call {
   std::int64_t now_unix_s = 0;
   bool applies = false;     // a server-side apply: it has told whose the fields are
 
+  bool scale() const { return target.subresource == "scale"; }
+  const Kind& body_kind() const { return scale() ? scale_kind() : *kind; }
   StorageKey key() const { return {kind->storage_resource(), target.ns, target.name}; }
   WriteContext context() const {
     const bool must_name_version = request.method == "PUT" && (kind->custom || kind->kind == "Lease");
     return {*kind, target.ns, target.name, query.field_validation, now_unix_s, must_name_version};
+  }
+  WriteContext body_context() const {
+    return {body_kind(), target.ns, target.name, query.field_validation, now_unix_s};
   }
 
   patch::Writer writer() const { return writer_of(*kind, target.subresource, query, request.user_agent, now_unix_s); }
@@ -68,6 +75,7 @@ struct Call {
   void fail(const Failure& failure) const { reply(failure.code, failure.status()); }
 
   void object(int status, const Bytes& json) const {
+    if (scale()) return reply(status, scale_of(base::parse_json(json)));
     if (!accept.table && !accept.metadata_only) return responder->reply(status, "application/json", json);
     const Json value = base::parse_json(json);
     if (accept.metadata_only) return reply(status, partial_metadata(value));
@@ -76,36 +84,12 @@ struct Call {
 };
 using CallPtr = std::shared_ptr<Call>;
 
-struct DeleteOptions {
-  std::optional<std::int64_t> grace;
-  std::string uid, resource_version;
-  bool dry_run = false;
-};
-
-std::variant<DeleteOptions, Failure> delete_options(const Call& call) {
-  DeleteOptions out;
-  out.dry_run = call.query.dry_run;
-  if (!call.query.grace_period.empty()) {
-    out.grace = base::to_int(call.query.grace_period);
-    if (!out.grace) return bad_request("gracePeriodSeconds: expected a number");
-  }
-  if (call.request.body.empty()) return out;
-  auto parsed_body = parse_body(call.request.body.view(), nullptr);
-  if (auto* failure = std::get_if<Failure>(&parsed_body)) return std::move(*failure);
-  const Json body = std::get<Json>(std::move(parsed_body));
-  if (!body.is_object()) return bad_request("DeleteOptions: the body is not a JSON object");
-  if (const auto grace = body.find("gracePeriodSeconds"); grace != body.end() && grace->is_number_integer()) out.grace = grace->get<std::int64_t>();
-  if (const auto dry = body.find("dryRun"); dry != body.end() && dry->is_array() && !dry->empty()) out.dry_run = true;
-  if (const auto conditions = body.find("preconditions"); conditions != body.end() && conditions->is_object()) {
-    const auto text = [&](const char* name) {
-      const auto found = conditions->find(name);
-      return found != conditions->end() && found->is_string() ? found->get<std::string>() : std::string();
-    };
-    out.uid = text("uid");
-    out.resource_version = text("resourceVersion");
-  }
-  if (out.grace && *out.grace < 0) return bad_request("gracePeriodSeconds: must not be negative");
-  return out;
+// The options of a DELETE with or without a body.
+std::variant<DeleteOptions, Failure> options_of(const Call& call) {
+  if (call.request.body.empty()) return delete_options(call.query, Json());
+  auto body = parse_body(call.request.body.view(), nullptr);
+  if (auto* failure = std::get_if<Failure>(&body)) return std::move(*failure);
+  return delete_options(call.query, std::get<Json>(body));
 }
 
 std::string plain_media_type(std::string_view content_type) {
@@ -271,9 +255,10 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const bool core = kind.group.empty();
     if (core && kind.kind == "Pod" && sub == "binding" && verb == "create") return bind(call);
     if (core && kind.kind == "ServiceAccount" && sub == "token" && verb == "create") return issue_token(call);
+    if (core && kind.kind == "Pod" && sub == "eviction" && verb == "create") return evict(call);
     if (core && kind.kind == "Pod" && (rest::is_pod_stream(sub) || sub == "proxy"))
       return call->fail({501, "NotImplemented", fmt::format("pods/{} is not served here", sub), Json()});
-    if (!sub.empty() && !(sub == "status" && kind.status)) return call->fail(path_not_found());
+    if (!sub.empty() && !(sub == "status" && kind.status) && !(call->scale() && kind.scale)) return call->fail(path_not_found());
 
     if (verb == "get") return get(call);
     if (verb == "list") return list(call);
@@ -419,6 +404,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   void create(const CallPtr& call) {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
     if (const auto failure = check_manager("POST", call->query, false)) return call->fail(*failure);
+    if (is_core(*call->kind, "LimitRange") || is_core(*call->kind, "ResourceQuota"))
+      return call->fail({501, "NotImplemented", fmt::format("{} are not enforced by this server, so it does not take them", call->kind->plural), Json()});
     Outcome decoded = decode_object(call->context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
     if (is_core(*call->kind, "Event")) sweep_events();
@@ -511,7 +498,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   void update(const CallPtr& call) {
     if (const std::string type = plain_media_type(call->request.content_type); !type.empty() && type != "application/json") return call->fail(json_only(type));
     if (const auto failure = check_manager("PUT", call->query, false)) return call->fail(*failure);
-    Outcome decoded = decode_object(call->context(), call->request.body.view());
+    Outcome decoded = decode_object(call->body_context(), call->request.body.view());
     if (const auto* failure = std::get_if<Failure>(&decoded)) return call->fail(*failure);
     const Json& next = std::get<Json>(decoded);
     // Leases and Events may be born by an update, as in Kubernetes.
@@ -548,6 +535,8 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const bool strategic = type == "application/strategic-merge-patch+json";
     const bool applying = type == "application/apply-patch+yaml";
     if (const auto failure = check_manager("PATCH", call->query, applying)) return call->fail(*failure);
+    if (applying && call->scale())
+      return call->fail(unsupported_media_type("a scale is not applied by this server: patch its spec.replicas, or apply the whole object"));
     if (applying) return apply(call);
     if (type != "application/json-patch+json" && type != "application/merge-patch+json" && !(strategic && !call->kind->custom)) {
       return call->fail(unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
@@ -561,13 +550,13 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     Json body = std::get<Json>(std::move(parsed_body));
     if (type != "application/json-patch+json" && !body.is_object()) return call->fail(bad_request("the patch is not a JSON object"));
     modify(call, [call, type, strategic, strict, body = std::move(body)](const Json& current) -> Outcome {
-      Result<Json> next = strategic ? patch::strategic_merge(current, body, call->kind->object)
+      Result<Json> next = strategic ? patch::strategic_merge(current, body, call->body_kind().object)
                           : type == "application/merge-patch+json" ? Result<Json>(patch::merge_patch(current, body))
                                                                    : patch::json_patch(current, body);
       if (!next && next.error().code != Errc::kConflict) return bad_request(next.error().message);
       if (!next) return Failure{422, "Invalid", "the server rejected our request due to an error in our request: " + next.error().message, Json()};
       if (deeper_than(*next, kMaxBodyDepth)) return bad_request(fmt::format("the patched object is nested deeper than {} levels", kMaxBodyDepth));
-      const std::vector<std::string> unknown = schema::prune_unknown(*call->kind, *next);
+      const std::vector<std::string> unknown = schema::prune_unknown(call->body_kind(), *next);
       if (strict && !unknown.empty()) {
         const std::string quoted = base::dump_json(Json(call->request.body.str().substr(0, kMaxQuotedPatch)));
         const std::string what = fmt::format("Invalid value: {}: strict decoding error: {}", quoted, fmt::join(unknown, ", "));
@@ -584,9 +573,10 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const auto found = storage.get(call->key());
     if (!found) return call->fail(not_found(*call->kind, call->target.name));
     const Json current = parsed(*found);
-    Outcome changed = change(current);
+    Outcome changed = change(call->scale() ? scale_of(current) : current);
+    if (const Json* wanted = std::get_if<Json>(&changed); wanted != nullptr && call->scale()) changed = rescaled(current, *wanted);
     if (const auto* failure = std::get_if<Failure>(&changed)) return call->fail(*failure);
-    Outcome prepared = prepare_update(call->context(), current, std::get<Json>(std::move(changed)), call->target.subresource);
+    Outcome prepared = prepare_update(call->context(), current, std::get<Json>(std::move(changed)), call->scale() ? "" : call->target.subresource);
     if (const auto* failure = std::get_if<Failure>(&prepared)) return call->fail(*failure);
     const Json object = call->owned(current, std::get<Json>(std::move(prepared)));
     if (object == current || patch::same_but_times(object, current)) return call->object(200, found->json);  // nothing to write, as Kubernetes does
@@ -645,6 +635,22 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
                 });
   }
 
+  // There are no disruption budgets here: an eviction is a deletion that says so.
+  void evict(const CallPtr& call) {
+    auto parsed_body = parse_body(call->request.body.view(), nullptr);
+    if (const auto* failure = std::get_if<Failure>(&parsed_body)) return call->fail(*failure);
+    const Json& body = std::get<Json>(parsed_body);
+    if (!body.is_object()) return call->fail(bad_request("Eviction: the body is not a JSON object"));
+    if (const std::string name = meta(body, "name"); !name.empty() && name != call->target.name)
+      return call->fail(bad_request("name in URL does not match name in Eviction object"));
+    auto parsed_options = delete_options(call->query, body.value("deleteOptions", Json()));
+    if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
+    remove_one(*call->kind, call->key(), std::get<DeleteOptions>(parsed_options), [call](const std::variant<Removed, Failure>& outcome) {
+      if (const auto* failure = std::get_if<Failure>(&outcome)) return call->fail(*failure);
+      call->reply(201, {{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", Json::object()}, {"status", "Success"}, {"code", 201}});
+    });
+  }
+
   void issue_token(const CallPtr& call) {
     const auto account = storage.get(call->key());
     if (!account) return call->fail(not_found(*call->kind, call->target.name));
@@ -666,7 +672,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   // ---- deletion
 
   void remove(const CallPtr& call) {
-    auto parsed_options = delete_options(*call);
+    auto parsed_options = options_of(*call);
     if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
     const Kind& kind = *call->kind;
     const std::string name = call->target.name;
@@ -685,7 +691,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   void remove_collection(const CallPtr& call) {
     auto chosen = selectors(*call);
     if (const auto* failure = std::get_if<Failure>(&chosen)) return call->fail(*failure);
-    auto parsed_options = delete_options(*call);
+    auto parsed_options = options_of(*call);
     if (const auto* failure = std::get_if<Failure>(&parsed_options)) return call->fail(*failure);
     struct Progress {
       std::size_t open = 1;   // 1 = the loop itself
@@ -742,6 +748,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const bool core = kind.group.empty();
     const bool is_namespace = core && kind.kind == "Namespace";
     const std::int64_t grace = core && kind.kind == "Pod" ? pod_grace(object, wanted) : 0;
+    const bool ordered = order_propagation(object, wanted.propagation);
     const bool gone = grace == 0 && !is_namespace && !has_finalizers(object);
     if (wanted.dry_run) return done(Removed{std::move(object), gone});
 
@@ -760,12 +767,16 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     }
     // Marked. A second request may only shorten the time that is left.
     Json& metadata = object["metadata"];
-    if (terminating(object) && metadata.value("deletionGracePeriodSeconds", std::int64_t{0}) <= grace) {
+    const bool sooner = !terminating(object) || metadata.value("deletionGracePeriodSeconds", std::int64_t{0}) > grace;
+    if (!sooner && !ordered) {
       if (is_namespace) empty_namespace(key.name);
       return done(Removed{std::move(object), false});
     }
-    metadata["deletionTimestamp"] = base::rfc3339(clock.unix_ms() / 1000 + grace);
-    metadata["deletionGracePeriodSeconds"] = grace;
+    if (sooner) {
+      if (const auto generation = metadata.find("generation"); generation != metadata.end() && !terminating(object)) *generation = generation->get<std::int64_t>() + 1;
+      metadata["deletionTimestamp"] = base::rfc3339(clock.unix_ms() / 1000 + grace);
+      metadata["deletionGracePeriodSeconds"] = grace;
+    }
     if (is_namespace) {
       metadata.erase("deletionGracePeriodSeconds");
       object["status"]["phase"] = "Terminating";
@@ -781,6 +792,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
   // Deletes all that lives in a terminating namespace; the namespace goes with the last of it.
   void empty_namespace(const std::string& ns) {
     DeleteOptions wanted;
+    wanted.propagation = "Background";
     for (const Kind& kind : schema::kinds()) {
       if (!kind.namespaced) continue;
       for (const StoredObject& object : storage.list(kind.storage_resource(), ns)) remove_one(kind, object.key, wanted, [](const std::variant<Removed, Failure>&) {});
@@ -799,22 +811,9 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     storage.remove(key, found->revision, [object](std::uint64_t revision) { return Bytes(with_revision(object, revision)); }, [](const Result<StoredObject>&) {});
   }
 
-  // What an object owned goes with it; a namespace may have been waiting for it.
+  // A namespace may have been waiting for it.
   void after_removal(const Kind& kind, const Json& object) {
-    const std::string uid = meta(object, "uid");
-    const std::string ns = meta(object, "namespace");
-    for (const Kind& other : schema::kinds()) {
-      if (kind.namespaced && !other.namespaced) continue;
-      for (const StoredObject& candidate : storage.list(other.storage_resource(), ns)) {
-        if (candidate.json.view().find(uid) == std::string_view::npos) continue;
-        const Json dependent = parsed(candidate);
-        const Json owners = dependent.value("/metadata/ownerReferences"_json_pointer, Json::array());
-        // Only its last owner takes it along.
-        if (!owners.is_array() || owners.size() != 1 || !owners[0].is_object() || owners[0].value("uid", "") != uid) continue;
-        remove_one(other, candidate.key, DeleteOptions{}, [](const std::variant<Removed, Failure>&) {});
-      }
-    }
-    if (kind.namespaced) finish_namespace(ns);
+    if (kind.namespaced) finish_namespace(meta(object, "namespace"));
   }
 };
 

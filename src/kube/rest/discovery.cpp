@@ -28,7 +28,16 @@ Json resource(const schema::Kind& kind, const std::string& sub, std::vector<std:
     out["shortNames"] = Json::array();
     for (const std::string_view name : kind.short_names) out["shortNames"].push_back(std::string(name));
   }
-  if (sub.empty() && kind.group.empty() && (kind.kind == "Pod" || kind.kind == "Service")) out["categories"] = {"all"};
+  if (sub.empty() && kind.in_all) out["categories"] = {"all"};
+  return out;
+}
+
+// A subresource whose body is of another kind.
+Json subresource(const schema::Kind& kind, const std::string& sub, std::vector<std::string> verbs, const char* group, const char* body) {
+  Json out = resource(kind, sub, std::move(verbs));
+  out["kind"] = body;
+  out["group"] = group;
+  out["version"] = "v1";
   return out;
 }
 
@@ -67,11 +76,13 @@ std::optional<Json> api_resource_list(const std::string& group, const std::strin
     if (kind.group != group || kind.version != version) continue;
     resources.push_back(resource(kind, "", {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}));
     if (kind.status) resources.push_back(resource(kind, "/status", {"get", "patch", "update"}));
+    if (kind.scale) resources.push_back(subresource(kind, "/scale", {"get", "patch", "update"}, "autoscaling", "Scale"));
     if (!kind.group.empty()) continue;
     if (kind.kind == "Pod") {
       Json binding = resource(kind, "/binding", {"create"});
       binding["kind"] = "Binding";
       resources.push_back(binding);
+      resources.push_back(subresource(kind, "/eviction", {"create"}, "policy", "Eviction"));
       resources.push_back(resource(kind, "/log", {"get"}));
       for (const auto& [sub, options] : {std::pair{"/attach", "PodAttachOptions"}, {"/exec", "PodExecOptions"}, {"/portforward", "PodPortForwardOptions"}}) {
         Json stream = resource(kind, sub, {"create", "get"});
@@ -79,13 +90,7 @@ std::optional<Json> api_resource_list(const std::string& group, const std::strin
         resources.push_back(stream);
       }
     }
-    if (kind.kind == "ServiceAccount") {
-      Json token = resource(kind, "/token", {"create"});
-      token["kind"] = "TokenRequest";
-      token["group"] = "authentication.k8s.io";
-      token["version"] = "v1";
-      resources.push_back(token);
-    }
+    if (kind.kind == "ServiceAccount") resources.push_back(subresource(kind, "/token", {"create"}, "authentication.k8s.io", "TokenRequest"));
   }
   for (const schema::Kind& kind : schema::reviews())
     if (kind.group == group && kind.version == version) resources.push_back(resource(kind, "", {"create"}));

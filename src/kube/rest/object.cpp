@@ -19,6 +19,17 @@ Failure cannot_handle(const schema::Kind& kind, const std::string& why) {
   return bad_request(fmt::format("{} in version \"{}\" cannot be handled as a {}: {}", kind.kind, kind.version, kind.kind, why));
 }
 
+// The kinds whose metadata.generation counts the changes of what is wanted.
+bool counts_generations(const schema::Kind& kind) { return kind.custom || kind.group == "apps"; }
+
+// After defaults: whether a workload wants something else than before.
+void count_generation(const schema::Kind& kind, const Json& before, Json& after) {
+  const auto part = [](const Json& object, const char* path) { return object.value(Json::json_pointer(path), Json()); };
+  const bool changed = part(before, "/spec") != part(after, "/spec") ||
+                       (kind.kind == "Deployment" && part(before, "/metadata/annotations") != part(after, "/metadata/annotations"));
+  if (changed) after["metadata"]["generation"] = before["metadata"].value("generation", std::int64_t{1}) + 1;
+}
+
 // Types, defaults, rules: for new and changed objects alike.
 Outcome settle(const WriteContext& context, Json object, const std::string& suffix) {
   if (const std::string wrong = schema::type_error(context.kind, object); !wrong.empty()) return cannot_handle(context.kind, wrong);
@@ -109,7 +120,7 @@ Outcome prepare_create(const WriteContext& context, Json object, const std::stri
   for (const char* field : {"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation"}) metadata.erase(field);
   metadata["uid"] = uid;
   metadata["creationTimestamp"] = base::rfc3339(context.now_unix_s);
-  if (kind.custom) metadata["generation"] = 1;
+  if (counts_generations(kind)) metadata["generation"] = 1;
   // A status is set through its subresource; nodes bring theirs along, as kubelets do.
   if (kind.status && kind.kind != "Node") object.erase("status");
   return settle(context, std::move(object), suffix);
@@ -168,6 +179,7 @@ Outcome prepare_update(const WriteContext& context, const Json& current, Json ne
   }
   Outcome settled = settle(context, std::move(next), "");
   if (Json* object = std::get_if<Json>(&settled); object != nullptr && subresource.empty()) {
+    if (!kind.custom && counts_generations(kind)) count_generation(kind, current, *object);
     if (const auto causes = schema::validate_update(kind, current, *object); !causes.empty()) return invalid(kind, context.name, causes);
   }
   return settled;

@@ -136,7 +136,7 @@ const std::vector<View>& views() {
 
 const View& view_of(const schema::Kind& kind) {
   static const View plain = {"", "", {kName, kAge}, [](const Json& o, std::int64_t now) { return Json::array({text(o, {"metadata", "name"}), age(o, now)}); }};
-  for (const auto* part : {&views(), &access_views()})
+  for (const auto* part : {&views(), &access_views(), &workload_views()})
     for (const View& view : *part)
       if (view.group == kind.group && view.kind == kind.kind) return view;
   return plain;

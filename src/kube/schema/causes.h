@@ -40,10 +40,15 @@ class Causes {
   }
   void duplicate(const std::string& field, const Json& value) { add(field, "FieldValueDuplicate", "Duplicate value: " + shown(value), {}); }
   void not_found(const std::string& field, const Json& value) { add(field, "FieldValueNotFound", "Not found: " + shown(value), {}); }
-  void unsupported(const std::string& field, const Json& value, const std::vector<std::string_view>& supported) {
+  void unsupported(const std::string& field, const Json& value, const std::vector<std::string_view>& supported) { unsupported_raw(field, shown(value), supported); }
+  void unsupported_raw(const std::string& field, const std::string& value, const std::vector<std::string_view>& supported) {
     std::string list = "supported values: ";
     for (const auto one : supported) list += (list.back() == ' ' ? "\"" : ", \"") + std::string(one) + "\"";
-    add(field, "FieldValueNotSupported", "Unsupported value: " + shown(value), list);
+    add(field, "FieldValueNotSupported", "Unsupported value: " + value, list);
+  }
+  // One that was found in a part of the object; its field is told from the whole.
+  void take_over(Cause cause) {
+    if (causes_.size() < kMaxCauses) causes_.push_back(std::move(cause));
   }
   std::size_t size() const { return causes_.size(); }
   std::vector<Cause> take() { return std::move(causes_); }
@@ -100,6 +105,9 @@ void validate_pod_update(const Json& before, const Json& after, Causes& causes);
 void default_rbac(Json& object);
 void validate_rbac(const Kind& kind, const Json& object, Causes& causes);
 void validate_rbac_update(const Json& before, const Json& after, Causes& causes);
+// In validate_workloads.cpp: the kinds of apps.
+void validate_workload(const Kind& kind, const Json& object, Causes& causes);
+void validate_workload_update(const Json& before, const Json& after, Causes& causes);
 // In validate.cpp: labels and the like, also of nodeSelector.
 void validate_labels(const Json& labels, const std::string& path, Causes& causes);
 

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "base/text.h"
-#include "kube/schema/causes.h"
+#include "kube/schema/defaulting.h"
 #include "kube/schema/syntax.h"
 
 namespace kubeedge::kube::schema {
@@ -16,18 +16,9 @@ constexpr std::string_view kTokenVolume = "kube-api-access-";
 constexpr int kTokenSeconds = 3607;     // an hour and a bit: a mark of the admission plugin's own tokens
 constexpr int kVolumeMode = 0644;
 constexpr int kTolerationSeconds = 300;
-
-void put(Json& object, std::string_view name, Json value) {
-  if (at(object, name).is_null()) object[std::string(name)] = std::move(value);
-}
-
-void put_text(Json& object, std::string_view name, std::string_view value) {
-  if (text_at(object, name).empty()) object[std::string(name)] = value;
-}
-
-void put_number(Json& object, std::string_view name, int value) {
-  if (int_at(object, name) == 0) object[std::string(name)] = value;
-}
+constexpr std::string_view kNotReady = "node.kubernetes.io/not-ready";
+constexpr std::string_view kUnreachable = "node.kubernetes.io/unreachable";
+constexpr std::string_view kOfflineLabel = "app-offline.kubeedge.io";
 
 std::string_view pull_policy(std::string_view image) {
   const auto digest = image.find('@');
@@ -77,6 +68,9 @@ Hook hook_of(std::string_view name) {
          put(o, "terminationGracePeriodSeconds", 30);
          if (int_at(o, "terminationGracePeriodSeconds") < 0) o["terminationGracePeriodSeconds"] = 1;
          put_text(o, "schedulerName", "default-scheduler");
+         // The old name of the field and the new say the same.
+         if (const std::string account = text_at(o, "serviceAccountName"); !account.empty()) o["serviceAccount"] = account;
+         else if (const std::string old = text_at(o, "serviceAccount"); !old.empty()) o["serviceAccountName"] = old;
        }},
   };
   if (!name.starts_with(kCore)) return nullptr;
@@ -185,8 +179,17 @@ void each_container(Json& spec, Fn fn) {
         if (container.is_object()) fn(container);
 }
 
+// An app that is marked so stays where it is while its node is out of sight; KubeEdge's admission webhook does the same.
+void tolerate_offline(Json& pod) {
+  if (text_at(at(at(pod, "metadata"), "labels"), kOfflineLabel) != "autonomy") return;
+  Json& spec = pod["spec"];
+  const Json always = {{"key", kUnreachable}, {"operator", "Exists"}};
+  const Json& all = list_at(spec, "tolerations");
+  if (std::find(all.begin(), all.end(), always) == all.end()) spec["tolerations"].push_back(always);
+}
+
 void default_tolerations(Json& spec) {
-  for (const auto taint : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
+  for (const auto taint : {kNotReady, kUnreachable}) {
     const Json& all = list_at(spec, "tolerations");
     const bool there = std::any_of(all.begin(), all.end(), [&](const Json& one) {
       const auto& name = text_at(one, "key");
@@ -266,6 +269,7 @@ void default_pod(Json& pod, std::string_view random5) {
   const auto& priority = text_at(spec, "priorityClassName");
   put(spec, "priority", priority == "system-node-critical" ? 2000001000 : priority == "system-cluster-critical" ? 2000000000 : 0);
   put(spec, "preemptionPolicy", "PreemptLowerPriority");
+  if (!random5.empty()) tolerate_offline(pod);
   default_tolerations(spec);
   put_text(pod["status"], "phase", "Pending");
   if (!list_at(spec, "schedulingGates").empty())
@@ -352,6 +356,8 @@ void apply_defaults(const Kind& kind, Json& object, std::string_view random5) {
     else if (kind.kind == "Namespace") default_namespace(object);
     else if (kind.kind == "Node") default_node(object);
     else if (kind.kind == "Service") default_service(object);
+  } else if (kind.group == "apps") {
+    default_workload(kind, object);
   } else if (kind.group == "rbac.authorization.k8s.io") {
     default_rbac(object);
   } else if (kind.kind == "TokenRequest" && at(object, "spec").is_object()) {

@@ -13,28 +13,30 @@ extern const Object
     ClusterRole, ClusterRoleBinding, ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector,
     ConfigMapNodeConfigSource, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort,
     ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, DaemonEndpoint, DeleteOptions, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
-    EmptyDirVolumeSource, EndpointAddress, EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource,
-    EphemeralContainer, EphemeralVolumeSource, Event, EventSeries, EventSource, ExecAction, FCVolumeSource, FieldSelectorAttributes,
-    FieldSelectorRequirement, FlexPersistentVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource,
-    GRPCAction, GitRepoVolumeSource, GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias,
-    HostIP, HostPathVolumeSource, ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector,
-    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem,
-    LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview,
-    LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec,
-    NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints,
-    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec,
-    NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference,
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+    ContainerUser, DaemonEndpoint, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, DeploymentStrategy,
+    DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress, EndpointPort,
+    EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event, EventSeries,
+    EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexPersistentVolumeSource,
+    FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource,
+    GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias, HostIP, HostPathVolumeSource,
+    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector, LabelSelectorAttributes,
+    LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem, LimitRangeSpec,
+    LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview, LocalVolumeSource,
+    ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec, NamespaceStatus, Node,
+    NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo,
+    NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference, PersistentVolume,
+    PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
     PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, PersistentVolumeStatus,
     PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
     PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
-    PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe, ProjectedVolumeSource,
-    QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ResourceAttributes, ResourceClaim, ResourceFieldSelector,
-    ResourceHealth, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role,
-    RoleBinding, RoleRef, SELinuxOptions, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScopeSelector,
-    ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection, SecretReference,
-    SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview,
+    PodTemplateSpec, PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe,
+    ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ReplicaSet, ReplicaSetCondition,
+    ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceQuota,
+    ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role, RoleBinding, RoleRef,
+    RollingUpdateDeployment, SELinuxOptions, Scale, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScaleSpec, ScaleStatus,
+    ScopeSelector, ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection,
+    SecretReference, SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview,
     SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount, ServiceAccountTokenProjection,
     ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass, StorageOSPersistentVolumeSource,
     StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
@@ -110,6 +112,16 @@ constexpr Field ResourceQuota_f[] = {
     object("status", ResourceQuotaStatus).write()};
 constexpr Object ResourceQuota{"io.k8s.api.core.v1.ResourceQuota", ResourceQuota_f};
 
+constexpr Field Deployment_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", DeploymentSpec).write(),
+    object("status", DeploymentStatus).write()};
+constexpr Object Deployment{"io.k8s.api.apps.v1.Deployment", Deployment_f};
+
+constexpr Field ReplicaSet_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ReplicaSetSpec).write(),
+    object("status", ReplicaSetStatus).write()};
+constexpr Object ReplicaSet{"io.k8s.api.apps.v1.ReplicaSet", ReplicaSet_f};
+
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
 constexpr Object Lease{"io.k8s.api.coordination.v1.Lease", Lease_f};
@@ -153,6 +165,15 @@ constexpr Field Binding_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
     object("target", ObjectReference).write().must()};
 constexpr Object Binding{"io.k8s.api.core.v1.Binding", Binding_f};
+
+constexpr Field Scale_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ScaleSpec).write(),
+    object("status", ScaleStatus).write()};
+constexpr Object Scale{"io.k8s.api.autoscaling.v1.Scale", Scale_f};
+
+constexpr Field Eviction_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("deleteOptions", DeleteOptions)};
+constexpr Object Eviction{"io.k8s.api.policy.v1.Eviction", Eviction_f};
 
 constexpr Field TokenRequest_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(),
@@ -332,6 +353,29 @@ constexpr Field ResourceQuotaStatus_f[] = {
     quantity("hard", Shape::kMap).drop(), quantity("used", Shape::kMap).drop()};
 constexpr Object ResourceQuotaStatus{"io.k8s.api.core.v1.ResourceQuotaStatus", ResourceQuotaStatus_f};
 
+constexpr Field DeploymentSpec_f[] = {
+    integer32("replicas"), object("selector", LabelSelector).must(), object("template", PodTemplateSpec).write().must(),
+    object("strategy", DeploymentStrategy).write().retained(), integer32("minReadySeconds").drop(), integer32("revisionHistoryLimit"),
+    boolean("paused").drop(), integer32("progressDeadlineSeconds")};
+constexpr Object DeploymentSpec{"io.k8s.api.apps.v1.DeploymentSpec", DeploymentSpec_f};
+
+constexpr Field DeploymentStatus_f[] = {
+    integer64("observedGeneration").drop(), integer32("replicas").drop(), integer32("updatedReplicas").drop(),
+    integer32("readyReplicas").drop(), integer32("availableReplicas").drop(), integer32("unavailableReplicas").drop(),
+    objects("conditions", DeploymentCondition).drop().merged("type"), integer32("collisionCount")};
+constexpr Object DeploymentStatus{"io.k8s.api.apps.v1.DeploymentStatus", DeploymentStatus_f};
+
+constexpr Field ReplicaSetSpec_f[] = {
+    integer32("replicas"), integer32("minReadySeconds").drop(), object("selector", LabelSelector).must(),
+    object("template", PodTemplateSpec).write()};
+constexpr Object ReplicaSetSpec{"io.k8s.api.apps.v1.ReplicaSetSpec", ReplicaSetSpec_f};
+
+constexpr Field ReplicaSetStatus_f[] = {
+    integer32("replicas").write().must(), integer32("fullyLabeledReplicas").drop(), integer32("readyReplicas").drop(),
+    integer32("availableReplicas").drop(), integer64("observedGeneration").drop(),
+    objects("conditions", ReplicaSetCondition).drop().merged("type")};
+constexpr Object ReplicaSetStatus{"io.k8s.api.apps.v1.ReplicaSetStatus", ReplicaSetStatus_f};
+
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
     integer32("leaseTransitions"), str("strategy"), str("preferredHolder")};
@@ -368,6 +412,14 @@ constexpr Object CertificateSigningRequestStatus{"io.k8s.api.certificates.v1.Cer
 constexpr Field TopologySelectorTerm_f[] = {
     objects("matchLabelExpressions", TopologySelectorLabelRequirement).drop()};
 constexpr Object TopologySelectorTerm{"io.k8s.api.core.v1.TopologySelectorTerm", TopologySelectorTerm_f};
+
+constexpr Field ScaleSpec_f[] = {
+    integer32("replicas").drop()};
+constexpr Object ScaleSpec{"io.k8s.api.autoscaling.v1.ScaleSpec", ScaleSpec_f};
+
+constexpr Field ScaleStatus_f[] = {
+    integer32("replicas").write().must(), str("selector").drop()};
+constexpr Object ScaleStatus{"io.k8s.api.autoscaling.v1.ScaleStatus", ScaleStatus_f};
 
 constexpr Field TokenRequestSpec_f[] = {
     str("audiences", Shape::kArray).write().must(), integer64("expirationSeconds").write(),
@@ -760,6 +812,24 @@ constexpr Field ScopeSelector_f[] = {
     objects("matchExpressions", ScopedResourceSelectorRequirement).drop()};
 constexpr Object ScopeSelector{"io.k8s.api.core.v1.ScopeSelector", ScopeSelector_f};
 
+constexpr Field PodTemplateSpec_f[] = {
+    object("metadata", ObjectMeta).write(), object("spec", PodSpec).write()};
+constexpr Object PodTemplateSpec{"io.k8s.api.core.v1.PodTemplateSpec", PodTemplateSpec_f};
+
+constexpr Field DeploymentStrategy_f[] = {
+    str("type").drop(), object("rollingUpdate", RollingUpdateDeployment)};
+constexpr Object DeploymentStrategy{"io.k8s.api.apps.v1.DeploymentStrategy", DeploymentStrategy_f};
+
+constexpr Field DeploymentCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastUpdateTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
+constexpr Object DeploymentCondition{"io.k8s.api.apps.v1.DeploymentCondition", DeploymentCondition_f};
+
+constexpr Field ReplicaSetCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
+constexpr Object ReplicaSetCondition{"io.k8s.api.apps.v1.ReplicaSetCondition", ReplicaSetCondition_f};
+
 constexpr Field CertificateSigningRequestCondition_f[] = {
     str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
     time("lastUpdateTime").write(), time("lastTransitionTime").write()};
@@ -1024,6 +1094,10 @@ constexpr Field ScopedResourceSelectorRequirement_f[] = {
 constexpr Object ScopedResourceSelectorRequirement{"io.k8s.api.core.v1.ScopedResourceSelectorRequirement",
     ScopedResourceSelectorRequirement_f};
 
+constexpr Field RollingUpdateDeployment_f[] = {
+    int_or_str("maxUnavailable"), int_or_str("maxSurge")};
+constexpr Object RollingUpdateDeployment{"io.k8s.api.apps.v1.RollingUpdateDeployment", RollingUpdateDeployment_f};
+
 constexpr Field FieldSelectorAttributes_f[] = {
     str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
 constexpr Object FieldSelectorAttributes{"io.k8s.api.authorization.v1.FieldSelectorAttributes", FieldSelectorAttributes_f};
@@ -1195,6 +1269,8 @@ constexpr std::string_view PersistentVolume_short[] = {"pv"};
 constexpr std::string_view PersistentVolumeClaim_short[] = {"pvc"};
 constexpr std::string_view LimitRange_short[] = {"limits"};
 constexpr std::string_view ResourceQuota_short[] = {"quota"};
+constexpr std::string_view Deployment_short[] = {"deploy"};
+constexpr std::string_view ReplicaSet_short[] = {"rs"};
 constexpr std::string_view CertificateSigningRequest_short[] = {"csr"};
 constexpr std::string_view PriorityClass_short[] = {"pc"};
 constexpr std::string_view StorageClass_short[] = {"sc"};
@@ -1202,17 +1278,19 @@ constexpr std::string_view StorageClass_short[] = {"sc"};
 constexpr Kind kBuiltin[] = {
     {"", "v1", "Namespace", "namespaces", "namespace", Namespace_short, false, true, false, &Namespace},
     {"", "v1", "Node", "nodes", "node", Node_short, false, true, false, &Node},
-    {"", "v1", "Pod", "pods", "pod", Pod_short, true, true, false, &Pod},
+    {"", "v1", "Pod", "pods", "pod", Pod_short, true, true, false, &Pod, false, true},
     {"", "v1", "ConfigMap", "configmaps", "configmap", ConfigMap_short, true, false, false, &ConfigMap},
     {"", "v1", "Secret", "secrets", "secret", {}, true, false, false, &Secret},
     {"", "v1", "Event", "events", "event", Event_short, true, false, false, &Event},
     {"", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ServiceAccount_short, true, false, false, &ServiceAccount},
-    {"", "v1", "Service", "services", "service", Service_short, true, true, false, &Service},
+    {"", "v1", "Service", "services", "service", Service_short, true, true, false, &Service, false, true},
     {"", "v1", "Endpoints", "endpoints", "endpoints", Endpoints_short, true, false, false, &Endpoints},
     {"", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", PersistentVolume_short, false, true, false, &PersistentVolume},
     {"", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", PersistentVolumeClaim_short, true, true, false, &PersistentVolumeClaim},
     {"", "v1", "LimitRange", "limitranges", "limitrange", LimitRange_short, true, false, false, &LimitRange},
     {"", "v1", "ResourceQuota", "resourcequotas", "resourcequota", ResourceQuota_short, true, true, false, &ResourceQuota},
+    {"apps", "v1", "Deployment", "deployments", "deployment", Deployment_short, true, true, false, &Deployment, true, true},
+    {"apps", "v1", "ReplicaSet", "replicasets", "replicaset", ReplicaSet_short, true, true, false, &ReplicaSet, true, true},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
     {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
     {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},
@@ -1225,6 +1303,8 @@ constexpr Kind kBuiltin[] = {
 
 constexpr Kind kUnstored[] = {
     {"", "v1", "Binding", "bindings", "binding", {}, true, false, false, &Binding},
+    {"autoscaling", "v1", "Scale", "scales", "scale", {}, true, false, false, &Scale},
+    {"policy", "v1", "Eviction", "evictions", "eviction", {}, true, false, false, &Eviction},
     {"authentication.k8s.io", "v1", "TokenRequest", "serviceaccounts/token", "tokenrequest", {}, true, false, false, &TokenRequest},
     {"", "v1", "DeleteOptions", "deleteoptions", "deleteoptions", {}, false, false, false, &DeleteOptions},
     {"authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", {}, false, false, false, &TokenReview},

@@ -54,6 +54,8 @@ struct Kind {
   bool status = false;            // has a /status subresource
   bool custom = false;            // a CRD of ours: unknown fields are pruned, no strategic merge patch (415)
   const Object* object = nullptr; // the whole, with apiVersion, kind, metadata
+  bool scale = false;             // has a /scale subresource
+  bool in_all = false;            // `kubectl get all` shows it
   std::string api_version() const { return group.empty() ? std::string(version) : std::string(group) + "/" + std::string(version); }
   // "core/pods", "devices.kubeedge.io/devices": StorageKey::resource.
   std::string storage_resource() const { return (group.empty() ? "core" : std::string(group)) + "/" + std::string(plural); }

@@ -14,6 +14,9 @@ import sys
 # Go package -> (module, folder, OpenAPI prefix)
 PACKAGES = {
     "core": ("api", "core/v1", "io.k8s.api.core.v1."),
+    "apps": ("api", "apps/v1", "io.k8s.api.apps.v1."),
+    "autoscaling": ("api", "autoscaling/v1", "io.k8s.api.autoscaling.v1."),
+    "policy": ("api", "policy/v1", "io.k8s.api.policy.v1."),
     "coordination": ("api", "coordination/v1", "io.k8s.api.coordination.v1."),
     "authentication": ("api", "authentication/v1", "io.k8s.api.authentication.v1."),
     "authorization": ("api", "authorization/v1", "io.k8s.api.authorization.v1."),
@@ -24,33 +27,37 @@ PACKAGES = {
     "metav1": ("apimachinery", "pkg/apis/meta/v1", "io.k8s.apimachinery.pkg.apis.meta.v1."),
 }
 IMPORTS = {"v1": "core", "apiv1": "core", "metav1": "metav1", "corev1": "core"}
-# (package, kind, group, plural, short names, namespaced, has a status subresource)
+# (package, kind, group, plural, short names, namespaced, subresources and category: "status", "scale", "all")
 KINDS = [
-    ("core", "Namespace", "", "namespaces", ["ns"], False, True),
-    ("core", "Node", "", "nodes", ["no"], False, True),
-    ("core", "Pod", "", "pods", ["po"], True, True),
-    ("core", "ConfigMap", "", "configmaps", ["cm"], True, False),
-    ("core", "Secret", "", "secrets", [], True, False),
-    ("core", "Event", "", "events", ["ev"], True, False),
-    ("core", "ServiceAccount", "", "serviceaccounts", ["sa"], True, False),
-    ("core", "Service", "", "services", ["svc"], True, True),
-    ("core", "Endpoints", "", "endpoints", ["ep"], True, False),
-    ("core", "PersistentVolume", "", "persistentvolumes", ["pv"], False, True),
-    ("core", "PersistentVolumeClaim", "", "persistentvolumeclaims", ["pvc"], True, True),
-    ("core", "LimitRange", "", "limitranges", ["limits"], True, False),
-    ("core", "ResourceQuota", "", "resourcequotas", ["quota"], True, True),
-    ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, False),
-    ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, False),
-    ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, False),
-    ("rbac", "ClusterRole", "rbac.authorization.k8s.io", "clusterroles", [], False, False),
-    ("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io", "clusterrolebindings", [], False, False),
-    ("certificates", "CertificateSigningRequest", "certificates.k8s.io", "certificatesigningrequests", ["csr"], False, True),
-    ("scheduling", "PriorityClass", "scheduling.k8s.io", "priorityclasses", ["pc"], False, False),
-    ("storage", "StorageClass", "storage.k8s.io", "storageclasses", ["sc"], False, False),
+    ("core", "Namespace", "", "namespaces", ["ns"], False, "status"),
+    ("core", "Node", "", "nodes", ["no"], False, "status"),
+    ("core", "Pod", "", "pods", ["po"], True, "status all"),
+    ("core", "ConfigMap", "", "configmaps", ["cm"], True, ""),
+    ("core", "Secret", "", "secrets", [], True, ""),
+    ("core", "Event", "", "events", ["ev"], True, ""),
+    ("core", "ServiceAccount", "", "serviceaccounts", ["sa"], True, ""),
+    ("core", "Service", "", "services", ["svc"], True, "status all"),
+    ("core", "Endpoints", "", "endpoints", ["ep"], True, ""),
+    ("core", "PersistentVolume", "", "persistentvolumes", ["pv"], False, "status"),
+    ("core", "PersistentVolumeClaim", "", "persistentvolumeclaims", ["pvc"], True, "status"),
+    ("core", "LimitRange", "", "limitranges", ["limits"], True, ""),
+    ("core", "ResourceQuota", "", "resourcequotas", ["quota"], True, "status"),
+    ("apps", "Deployment", "apps", "deployments", ["deploy"], True, "status scale all"),
+    ("apps", "ReplicaSet", "apps", "replicasets", ["rs"], True, "status scale all"),
+    ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, ""),
+    ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, ""),
+    ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, ""),
+    ("rbac", "ClusterRole", "rbac.authorization.k8s.io", "clusterroles", [], False, ""),
+    ("rbac", "ClusterRoleBinding", "rbac.authorization.k8s.io", "clusterrolebindings", [], False, ""),
+    ("certificates", "CertificateSigningRequest", "certificates.k8s.io", "certificatesigningrequests", ["csr"], False, "status"),
+    ("scheduling", "PriorityClass", "scheduling.k8s.io", "priorityclasses", ["pc"], False, ""),
+    ("storage", "StorageClass", "storage.k8s.io", "storageclasses", ["sc"], False, ""),
 ]
 # Bodies that are sent to a subresource or beside a request, never stored.
 OTHERS = [
     ("core", "Binding", "", "bindings", True),
+    ("autoscaling", "Scale", "autoscaling", "scales", True),
+    ("policy", "Eviction", "policy", "evictions", True),
     ("authentication", "TokenRequest", "authentication.k8s.io", "serviceaccounts/token", True),
     ("metav1", "DeleteOptions", "", "deleteoptions", False),
     ("authentication", "TokenReview", "authentication.k8s.io", "tokenreviews", False),
@@ -130,7 +137,8 @@ class Source:
     @staticmethod
     def when_empty(go, kind, shape, omitted):
         """What the encoder does with an empty value."""
-        if go.startswith("*") and omitted:
+        # A selector that is not said stays so: it is refused, and {} is another thing.
+        if go.startswith("*") and (omitted or go == "*metav1.LabelSelector"):
             return "kKeep"
         # omitempty means nothing to a struct
         always = shape == "kSingle" and kind in ("kObject", "kTime", "kMicroTime", "kQuantity", "kIntOrString")
@@ -226,9 +234,10 @@ def emit(source):
             out.append(f"constexpr std::string_view {kind[1]}_short[] = {{" + ", ".join(f'"{s}"' for s in kind[4]) + "};")
     text = lambda value: "true" if value else "false"
     out.append("\nconstexpr Kind kBuiltin[] = {")
-    for package, kind, group, plural, short, namespaced, status in KINDS:
+    for package, kind, group, plural, short, namespaced, has in KINDS:
+        more = ", true, true" if "scale" in has else ", false, true" if "all" in has else ""
         out.append(f'    {{"{group}", "v1", "{kind}", "{plural}", "{kind.lower()}", {kind + "_short" if short else "{}"}, '
-                   f'{text(namespaced)}, {text(status)}, false, &{kind}}},')
+                   f'{text(namespaced)}, {text("status" in has)}, false, &{kind}{more}}},')
     out.append("};\n\nconstexpr Kind kUnstored[] = {")
     for package, kind, group, plural, namespaced in OTHERS:
         out.append(f'    {{"{group}", "v1", "{kind}", "{plural}", "{kind.lower()}", {{}}, {text(namespaced)}, false, false, &{kind}}},')

@@ -1,0 +1,55 @@
+// Tables of the kinds of apps.
+#include "kube/rest/table_view.h"
+#include "kube/schema/label_selector.h"
+
+namespace kubeedge::kube::rest {
+namespace {
+
+constexpr Column column(const char* name, int priority = 0) { return {name, "string", priority, ""}; }
+constexpr Column number(const char* name) { return {name, "integer", 0, ""}; }
+
+std::int64_t count(const Json& object, std::initializer_list<std::string_view> path) {
+  const Json& value = at(object, path);
+  return value.is_number_integer() ? value.get<std::int64_t>() : 0;
+}
+
+std::string ready_of(const Json& o) { return fmt::format("{}/{}", count(o, {"status", "readyReplicas"}), count(o, {"spec", "replicas"})); }
+
+// Of a pod template's containers: their names, their images.
+std::string containers(const Json& pod_template, std::string_view field) {
+  std::string out;
+  const Json& all = at(pod_template, {"spec", "containers"});
+  for (const Json& one : all.is_array() ? all : Json::array()) out += (out.empty() ? "" : ",") + text(one, {field});
+  return out;
+}
+
+void add_wide(Json& cells, const Json& spec) {
+  const Json& pod = at(spec, {"template"});
+  for (const auto field : {"name", "image"}) cells.push_back(containers(pod, field));
+  cells.push_back(schema::selector_text(at(spec, {"selector"})));
+}
+
+Json deployment_cells(const Json& o, std::int64_t now) {
+  Json out = Json::array({text(o, {"metadata", "name"}), ready_of(o), count(o, {"status", "updatedReplicas"}), count(o, {"status", "availableReplicas"}), age(o, now)});
+  add_wide(out, at(o, {"spec"}));
+  return out;
+}
+
+Json replica_set_cells(const Json& o, std::int64_t now) {
+  Json out = Json::array({text(o, {"metadata", "name"}), count(o, {"spec", "replicas"}), count(o, {"status", "replicas"}), count(o, {"status", "readyReplicas"}), age(o, now)});
+  add_wide(out, at(o, {"spec"}));
+  return out;
+}
+
+}  // namespace
+
+const std::vector<View>& workload_views() {
+  static const Column names = column("Containers", 1), images = column("Images", 1), selector = column("Selector", 1);
+  static const std::vector<View> all = {
+      {"apps", "Deployment", {kName, column("Ready"), column("Up-to-date"), column("Available"), kAge, names, images, selector}, deployment_cells},
+      {"apps", "ReplicaSet", {kName, number("Desired"), number("Current"), number("Ready"), kAge, names, images, selector}, replica_set_cells},
+  };
+  return all;
+}
+
+}  // namespace kubeedge::kube::rest
