@@ -4,7 +4,7 @@ import pathlib, re, subprocess, sys, tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ["base", "wire", "pki", "kube/schema", "kube/patch", "kube/rest", "kube/rbac"]
+FOLDERS = ["base", "wire", "pki", "kube/schema", "kube/patch", "kube/rest", "kube/rbac", "cloud/standalone/workloads"]
 
 with tempfile.TemporaryDirectory() as scratch:
     for header in ("asio.hpp", "asio/any_io_executor.hpp", "openssl/ssl.h", "sqlite3.h"):

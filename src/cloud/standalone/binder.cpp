@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "cloud/standalone/event_writer.h"
 #include "cloud/standalone/json_at.h"
 #include "runtime/timer.h"
 
@@ -15,7 +16,6 @@ using nlohmann::json;
 
 const kube::Resource kPods{"", "v1", "pods"};
 const kube::Resource kNodes{"", "v1", "nodes"};
-const kube::Resource kEvents{"", "v1", "events"};
 constexpr Milliseconds kRetry{1000};
 
 std::string key_of(const json& object) { return json_text(object, {"metadata", "namespace"}) + "/" + json_text(object, {"metadata", "name"}); }
@@ -296,10 +296,7 @@ struct Binder::Impl : std::enable_shared_from_this<Binder::Impl> {
       if (self && !result) base::log(self->runtime.log(), LogLevel::kWarning, "binder", "pod {}: {}", key, result.error().message);
     };
     client.patch(kPods, ns, name, "status", kube::PatchType::kStrategicMerge, json_bytes({{"status", {{"conditions", json::array({condition})}}}}), ignore);
-    const json event = {{"apiVersion", "v1"}, {"kind", "Event"}, {"metadata", {{"name", name + "." + base::random_hex(8)}, {"namespace", ns}}},
-                        {"involvedObject", {{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", ns}, {"name", name}, {"uid", json_text(pod, {"metadata", "uid"})}}},
-                        {"reason", "FailedScheduling"}, {"message", why}, {"type", "Warning"}, {"count", 1}, {"firstTimestamp", now}, {"lastTimestamp", now},
-                        {"source", {{"component", "default-scheduler"}}}};
+    const json event = event_of(pod, "Warning", "FailedScheduling", why, "default-scheduler", now_ms / 1000);
     client.create(kEvents, ns, "", "", json_bytes(event), ignore);
   }
 };

@@ -5,10 +5,12 @@
 #include "cloud/standalone/binder.h"
 #include "cloud/standalone/cluster_roles.h"
 #include "cloud/standalone/front_end.h"
+#include "cloud/standalone/garbage_collector.h"
 #include "cloud/standalone/json_at.h"
 #include "cloud/standalone/node_lifecycle.h"
 #include "cloud/standalone/service_account_tokens.h"
 #include "cloud/standalone/sqlite_storage.h"
+#include "cloud/standalone/workload_controllers.h"
 #include "kube/client/informer.h"
 #include "kube/client/local_client.h"
 #include "runtime/timer.h"
@@ -53,6 +55,8 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
   std::unique_ptr<ClusterRoles> roles;
   std::unique_ptr<Binder> binder;
   std::unique_ptr<NodeLifecycle> lifecycle;
+  std::unique_ptr<WorkloadControllers> workloads;
+  std::unique_ptr<GarbageCollector> collector;
 
   Result<void> open() {
     const std::int64_t now = runtime.clock().unix_ms() / 1000;
@@ -141,6 +145,10 @@ struct Standalone::Impl : std::enable_shared_from_this<Standalone::Impl> {
     binder->start();
     lifecycle = std::make_unique<NodeLifecycle>(runtime, *client);
     lifecycle->start();
+    workloads = std::make_unique<WorkloadControllers>(runtime, *client);
+    workloads->start();
+    collector = std::make_unique<GarbageCollector>(runtime, *client);
+    collector->start();
   }
 
   // Every namespace, now and later: a default ServiceAccount and the CA that its pods trust.
@@ -162,6 +170,8 @@ Standalone::Standalone(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Standalone::~Standalone() {
   impl_->token_timer.cancel();
+  impl_->collector.reset();
+  impl_->workloads.reset();
   impl_->lifecycle.reset();
   impl_->binder.reset();
   impl_->roles.reset();
