@@ -42,10 +42,10 @@ std::string address_text(const sockaddr_storage& address) {
   return "unix";
 }
 
-std::string name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*)) {
+std::string name_of(int fd, int (*ask)(int, sockaddr*, socklen_t*), std::string otherwise = "unknown") {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  if (ask(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "unknown";
+  if (ask(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return otherwise;
   return address_text(address);
 }
 
@@ -84,10 +84,11 @@ struct Socket {
 // One connection: a descriptor, optionally a TLS session on it. Readiness comes from asio, bytes move by recv/send or SSL.
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(const Runtime& runtime, int fd, std::unique_ptr<TlsSession> tls)
+  // `peer`: its name where the connection broke before the kernel could be asked.
+  Connection(const Runtime& runtime, int fd, std::unique_ptr<TlsSession> tls, std::string peer = "unknown")
       : runtime_(runtime), descriptor_(runtime.executor(), fd), tls_(std::move(tls)) {
     local_ = name_of(fd, getsockname);
-    peer_ = name_of(fd, getpeername);
+    peer_ = name_of(fd, getpeername, std::move(peer));
     if (tls_) tls_->attach(fd);
   }
 
@@ -188,7 +189,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
       case TlsSession::Io::kDone: end_handshake({}); break;
       case TlsSession::Io::kWantRead: wait_handshake(Wait::wait_read); break;
       case TlsSession::Io::kWantWrite: wait_handshake(Wait::wait_write); break;
-      default: end_handshake(base::error(Errc::kUnauthenticated, "TLS with {}: {}", peer_, tls_->failure())); break;
+      case TlsSession::Io::kEnd: end_handshake(base::error(Errc::kUnavailable, "TLS with {}: {}", peer_, tls_->failure())); break;
+      case TlsSession::Io::kFailed: end_handshake(base::error(Errc::kUnauthenticated, "TLS with {}: {}", peer_, tls_->failure())); break;
     }
   }
 
@@ -443,7 +445,7 @@ class Dial final : public std::enable_shared_from_this<Dial> {
       if (!made) return finish(made.error());
       tls = std::move(*made);
     }
-    auto connection = std::make_shared<Connection>(runtime_, socket.release(), std::move(tls));
+    auto connection = std::make_shared<Connection>(runtime_, socket.release(), std::move(tls), endpoint_text(endpoint_));
     connection_ = connection;
     connection->handshake(options_.timeout, [self = shared_from_this()](Result<void> result) {
       auto shaken = self->connection_.lock();

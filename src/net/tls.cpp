@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -208,7 +209,7 @@ class Session final : public TlsSession {
     ERR_clear_error();
     const Io io = classify(SSL_do_handshake(ssl_));
     if (io == Io::kDone) keep_peer();
-    return io;
+    return io == Io::kFailed && lost_ ? Io::kEnd : io;
   }
 
   Io read(char* to, std::size_t room, std::size_t& got) override {
@@ -254,9 +255,9 @@ class Session final : public TlsSession {
     switch (SSL_get_error(ssl_, code)) {
       case SSL_ERROR_WANT_READ: return Io::kWantRead;
       case SSL_ERROR_WANT_WRITE: return Io::kWantWrite;
-      case SSL_ERROR_ZERO_RETURN: return Io::kEnd;
+      case SSL_ERROR_ZERO_RETURN: return ended();
       case SSL_ERROR_SYSCALL:
-        broken_ = true;
+        broken_ = lost_ = true;
         ERR_clear_error();
         // A peer that closes without close_notify: Go's edge does so.
         if (BIO_test_flags(SSL_get_rbio(ssl_), BIO_FLAGS_IN_EOF) != 0) return ended();
@@ -265,14 +266,16 @@ class Session final : public TlsSession {
       default: break;
     }
     broken_ = true;
-    if (BIO_test_flags(SSL_get_rbio(ssl_), BIO_FLAGS_IN_EOF) != 0 && SSL_is_init_finished(ssl_) != 0) {
+    if (BIO_test_flags(SSL_get_rbio(ssl_), BIO_FLAGS_IN_EOF) != 0) {
       ERR_clear_error();
-      return Io::kEnd;
+      return ended();
     }
     failure_ = openssl_error();
     const long verdict = SSL_get_verify_result(ssl_);
     if (verdict != X509_V_OK && SSL_get_verify_mode(ssl_) != SSL_VERIFY_NONE) {
       failure_ = X509_verify_cert_error_string(verdict);
+      if (verdict == X509_V_ERR_CERT_NOT_YET_VALID || verdict == X509_V_ERR_CERT_HAS_EXPIRED)
+        failure_ += fmt::format(" (this host's clock says {})", base::rfc3339(std::time(nullptr)));
       if (!refused_names_.empty()) failure_ = fmt::format("{} is not in the server's certificate (it names {})", host_, refused_names_);
     }
     return Io::kFailed;
@@ -280,6 +283,7 @@ class Session final : public TlsSession {
 
   Io ended() {
     if (SSL_is_init_finished(ssl_) != 0) return Io::kEnd;
+    lost_ = true;
     failure_ = "the peer closed the connection during the handshake";
     return Io::kFailed;
   }
@@ -291,7 +295,8 @@ class Session final : public TlsSession {
   std::string refused_names_;
   std::optional<PeerCertificate> peer_;
   bool peer_kept_ = false;
-  bool broken_ = false;
+  bool broken_ = false;   // no close_notify can follow
+  bool lost_ = false;     // the connection, not one of its sides, ended the handshake
 };
 
 class ServerContext final : public TlsContext {

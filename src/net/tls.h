@@ -20,7 +20,7 @@ class TlsSession {
 
   virtual ~TlsSession() = default;
   virtual void attach(int fd) = 0;
-  virtual Io handshake() = 0;
+  virtual Io handshake() = 0;   // kEnd: the connection broke; kFailed: one side refused the other. failure() says more
   virtual Io read(char* to, std::size_t room, std::size_t& got) = 0;
   virtual Io write(const char* from, std::size_t size, std::size_t& sent) = 0;
   virtual void shutdown() = 0;                 // sends close_notify, does not wait

@@ -57,6 +57,58 @@ def upgrade(lab, node_header: str) -> str:
         return answer.decode(errors="replace")
 
 
+def expired_certificate(lab, pki: pathlib.Path):
+    """Puts a certificate of the cloud's own CA into the node's folder that ended in 2024; OpenSSL signs it."""
+    work = lab.dir / "ca"
+    work.mkdir()
+    secret = json.loads(lab.kubectl("-n", "kubeedge", "get", "secret", "casecret", "-o", "json").stdout)["data"]
+    for name, form in (("cadata", "x509"), ("cakeydata", "ec")):
+        subprocess.run(["openssl", form, "-inform", "DER", "-out", work / name], input=base64.b64decode(secret[name]), check=True, capture_output=True)
+    (work / "index").touch()
+    (work / "serial").write_text("7001\n")
+    (work / "conf").write_text(f"""[ca]
+default_ca = d
+[d]
+database = {work}/index
+serial = {work}/serial
+new_certs_dir = {work}
+default_md = sha256
+policy = p
+x509_extensions = x
+[p]
+organizationName = supplied
+commonName = supplied
+[x]
+extendedKeyUsage = clientAuth
+[req]
+distinguished_name = n
+[n]
+""")
+    subprocess.run(["openssl", "req", "-config", work / "conf", "-new", "-key", pki / "server.key", "-subj", "/O=system:nodes/CN=system:node:edge1", "-out", work / "csr"],
+                   check=True, capture_output=True)
+    subprocess.run(["openssl", "ca", "-config", work / "conf", "-batch", "-in", work / "csr", "-cert", work / "cadata", "-keyfile", work / "cakeydata",
+                    "-startdate", "20240101000000Z", "-enddate", "20240201000000Z", "-notext", "-out", pki / "server.crt"], check=True, capture_output=True)
+
+
+def expired_while_away(lab, data: str):
+    """C16: with a dead token the node says why, goes on and asks again; with a live one it joins by itself."""
+    lab.device()
+    until(20, "the device is known at the edge", lambda: "code" not in (lab.twin() or {"code": 404}))
+    lab.kill("edgecore")
+    (lab.dir / "edgecore.log").unlink()
+    expired_certificate(lab, next((lab.dir / data).glob("**/server.crt")).parent)
+    lab.run("edgecore", *lab.edge_command(token=token_until(lab, int(time.time()) - 3600), data=data))
+    until(10, "the reason is said", lambda: "the certificate expired 2024-02-01T00:00:00Z; joining anew" in lab.log("edgecore") and "the token expired" in lab.log("edgecore"))
+    until(20, "it asks again", lambda: lab.log("edgecore").count("; joining anew") >= 3)
+    assert lab.processes["edgecore"].poll() is None, "the node's daemon ended"
+    assert "code" not in (lab.twin() or {"code": 404}), "its devices are answered meanwhile"
+    lab.kill("edgecore")
+    lab.edge_up(data=data)
+    until(20, "with a token it joins by itself", lambda: "joined, certificate until" in lab.log("edgecore"))
+    lab.kubectl("wait", "--for=condition=Ready", "node/edge1", "--timeout=40s")
+    print("C16: an expired certificate: the node goes on; with a token it joins anew")
+
+
 with Lab() as lab:
     lab.broker_up()
     lab.cloud_up()
@@ -96,6 +148,8 @@ with Lab() as lab:
     until(10, "the entry that is no time is named", lambda: "stolen: data.edge7 is no RFC 3339 time" in lab.log("cloudcore"))
     lab.kubectl("-n", "kubeedge", "delete", "configmap", "stolen")
     until(30, "with the line gone the edge is back", lambda: lab.log("cloudcore").rstrip().rfind("node edge1 connected") > lab.log("cloudcore").rfind("its certificate was revoked"))
+
+    expired_while_away(lab, "edge-of-another-machine")
 
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in lab.dir.glob("**/*") if path.suffix in (".key", ".db", ".kubeconfig") or path.name == "join.token"}
     assert modes and set(modes.values()) == {"0o600"}, modes

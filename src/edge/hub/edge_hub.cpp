@@ -121,19 +121,21 @@ struct HubClient::Impl : std::enable_shared_from_this<Impl> {
 
   void dial() {
     if (credentials && credentials->not_after > runtime.clock().unix_ms() / 1000) return dial_hub();
-    if (auto loaded = load_credentials(options.join, runtime.clock().unix_ms() / 1000)) {
+    auto loaded = load_credentials(options.join, runtime.clock().unix_ms() / 1000);
+    if (loaded) {
       take(std::move(*loaded));
       return dial_hub();
-    } else if (loaded.error().code != Errc::kNotFound) {
-      log(runtime.log(), LogLevel::kWarning, "hub", "{}; joining anew", loaded.error().message);
     }
-    join(runtime, options.join, [weak = weak_from_this()](Result<Credentials> result) {
+    if (loaded.error().code != Errc::kNotFound) log(runtime.log(), LogLevel::kWarning, "hub", "{}; joining anew", loaded.error().message);
+    // A node that was joined once has pods and devices to go on with: it waits for a token, or for its clock to be put right.
+    const bool was_joined = loaded.error().code == Errc::kUnauthenticated;
+    join(runtime, options.join, [weak = weak_from_this(), was_joined](Result<Credentials> result) {
       auto self = weak.lock();
       if (!self || self->stopped) return;
       if (!result) {
         auto error = result.error();
         self->down(error.message);
-        if (permanent(error)) self->tell_failure(std::move(error));
+        if (permanent(error) && !was_joined) self->tell_failure(std::move(error));
         return;
       }
       log(self->runtime.log(), LogLevel::kInfo, "hub", "joined, certificate until {}", base::rfc3339(result->not_after));

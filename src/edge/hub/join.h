@@ -26,7 +26,8 @@ struct Credentials {
   bool fresh = false;           // asked for just now
 };
 
-// Reads the files of an earlier join. kNotFound: there are none; other errors: they do not fit the node or have expired.
+// Reads the files of an earlier join, valid by now or, where the clock is behind, later. kNotFound: there are none;
+// kUnauthenticated: they are this node's and have expired; other errors: they do not fit the node.
 Result<Credentials> load_credentials(const JoinOptions& options, std::int64_t now_unix_s);
 
 // Fetches the CA (checked against the token's hash), then a certificate; writes the files 0600.

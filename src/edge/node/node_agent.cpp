@@ -131,7 +131,10 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
       const auto self = weak.lock();
       if (!self) return;
       self->status_busy = false;
+      bool compare_again = std::exchange(self->status_again, false);
       if (answer) {
+        // What the cloud wrote during a silence (Ready is Unknown) shows in the answer to the first report after it.
+        compare_again |= self->last_report.count() == 0;
         self->last_report = now;
         if (auto ready = std::move(self->on_ready)) {
           self->on_ready = nullptr;
@@ -145,7 +148,7 @@ struct NodeAgent::Impl : std::enable_shared_from_this<NodeAgent::Impl> {
           return self->again("the node is gone from the cloud");
         }
       }
-      if (std::exchange(self->status_again, false)) return self->report_status();
+      if (compare_again) return self->report_status();
       self->schedule_status();
     });
   }

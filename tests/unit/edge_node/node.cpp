@@ -543,6 +543,19 @@ TEST_CASE("status: sent when it changed; heartbeats alone only when a report is 
   CHECK(condition_of(world.meta.node->at("status"), "Ready")["message"] == "containerd is away");
 }
 
+TEST_CASE("C02: what the cloud wrote while the node was silent is put right at once, not with the next report") {
+  World world([](NodeOptions& options) { options.status_update = Milliseconds{60'000}; });
+  world.agent->on_link(true);
+  world.until([&] { return world.ready > 0 && world.meta.lease; });
+  world.agent->on_link(false);
+  const json known = *world.meta.node;
+  for (json& condition : world.meta.node->at("status")["conditions"]) condition["status"] = "Unknown";
+  world.meta.local_node = known;   // the cloud's push of the Node comes after the first report
+  world.agent->on_link(true);
+  world.run(Milliseconds{100});
+  CHECK(condition_of(world.meta.node->at("status"), "Ready")["status"] == "True");
+}
+
 TEST_CASE("a Node that is deleted in the cloud is registered again, with a new lease") {
   World world;
   world.agent->on_link(true);

@@ -254,6 +254,31 @@ TEST_CASE("a client without a CA believes nobody") {
   CHECK_FALSE(pair.stream);
 }
 
+TEST_CASE("a connection that breaks while it shakes hands is unavailable, not refused: whoever joins tries again") {
+  Loop loop;
+  const Certificates certificates;
+  std::unique_ptr<net::Stream> accepted;
+  bool answers = false;
+  SUBCASE("closed") {}
+  SUBCASE("closed with a client's hello unread: a reset") { answers = true; }
+  auto listener = net::listen(loop.runtime, {"127.0.0.1", 0}, {}, [&](std::unique_ptr<net::Stream> stream) {
+    if (answers) return stream.reset();
+    accepted = std::move(stream);
+    accepted->read([&](Result<Bytes>) { accepted.reset(); });
+  });
+  REQUIRE(listener);
+  net::DialOptions options;
+  options.tls = certificates.for_client();
+  std::optional<Error> error;
+  net::dial(loop.runtime, (*listener)->local(), options, [&](Result<std::unique_ptr<net::Stream>> result) {
+    REQUIRE_FALSE(result);
+    error = result.error();
+  });
+  loop.until([&] { return error.has_value(); });
+  CHECK(error->code == Errc::kUnavailable);
+  CHECK(error->message.starts_with("TLS with 127.0.0.1:" + std::to_string((*listener)->local().port) + ": "));
+}
+
 TEST_CASE("a server's certificate for other names is refused, and the error lists the names it has") {
   Loop loop;
   const Certificates certificates;
