@@ -73,6 +73,8 @@ Keys keys(Config& c) {
       {"modules.edgeStream.enable", flag(e.stream_enabled)},
       {"modules.edgeStream.server", text(e.stream_server)},
       {"modules.eventBus.enable", flag(e.mqtt_enabled)},
+      {"modules.eventBus.mqttMode", number(c.mqtt_mode, 0)},
+      {"modules.eventBus.mqttServerInternal", text(c.internal_broker)},
       {"modules.eventBus.mqttServerExternal", text(e.mqtt.server)},
       {"modules.eventBus.mqttUsername", text(e.mqtt.username)},
       {"modules.eventBus.mqttPassword", text(e.mqtt.password)},
@@ -91,13 +93,13 @@ Keys keys(Config& c) {
   all["modules.serviceBus.tlsCAFile"] = text(s.ca_file);
   for (const char* known : {"modules.edged.registerNodeNamespace", "modules.edged.customInterfaceName", "modules.edged.podSandboxImage", "modules.edged.minimumGCAge",
                             "modules.edged.runtimeCgroups", "modules.edged.experimentalMounterPath", "modules.metaManager.contextSendGroup",
-                            "modules.metaManager.contextSendModule", "modules.eventBus.mqttServerInternal", "modules.eventBus.mqttSubClientID",
+                            "modules.metaManager.contextSendModule", "modules.eventBus.mqttSubClientID",
                             "modules.eventBus.mqttPubClientID",
                             "modules.edgeStream.tlsTunnelCAFile", "modules.edgeStream.tlsTunnelCertFile", "modules.edgeStream.tlsTunnelPrivateKeyFile"})
     all[known] = {Kind::kText, {}};
   for (const char* known : {"modules.edgeHub.websocket.handshakeTimeout", "modules.edgeHub.websocket.readDeadline", "modules.edgeHub.websocket.writeDeadline",
                             "modules.edgeHub.quic.handshakeTimeout", "modules.edgeHub.quic.readDeadline", "modules.edgeHub.quic.writeDeadline",
-                            "modules.edged.maxContainerCount", "modules.edged.maxPerPodContainerCount", "modules.metaManager.remoteQueryTimeout", "modules.eventBus.mqttMode",
+                            "modules.edged.maxContainerCount", "modules.edged.maxPerPodContainerCount", "modules.metaManager.remoteQueryTimeout",
                             "modules.eventBus.mqttQOS", "modules.eventBus.mqttSessionQueueSize", "modules.edgeStream.handshakeTimeout", "modules.edgeStream.readDeadline",
                             "modules.edgeStream.writeDeadline"})
     all[known] = {Kind::kNumber, {}};
@@ -128,6 +130,10 @@ kubeedge::Result<void> load_config(const std::string& path, bool strict, Config&
   if (config.quic) {
     return kubeedge::base::error(Errc::kUnimplemented, "{}: modules.edgeHub.quic: QUIC (of 2018) is not spoken here; enable modules.edgeHub.websocket instead", path);
   }
+  if (config.mqtt_mode != 0 && config.mqtt_mode != 2)
+    return kubeedge::base::error(Errc::kUnimplemented, "{}: modules.eventBus.mqttMode {}: two brokers at once are not served; use 0 (internal) or 2 (external)", path, config.mqtt_mode);
+  config.edge.mqtt_internal = config.mqtt_mode == 0;
+  if (config.edge.mqtt_internal) config.edge.mqtt.server = config.internal_broker;
   if (!config.database.empty()) config.edge.data_dir = config.database.substr(0, config.database.rfind('/'));
   return {};
 }
@@ -146,7 +152,7 @@ std::string sample_config(bool full) {
            "    websocket:\n      enable: true\n      server: 192.0.2.10:10000\n  edged:\n    enable: true\n    reportEvent: false\n    hostnameOverride: edge1\n"
            "    rootDirectory: /var/lib/kubelet\n    tailoredKubeletConfig:\n      containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n      maxPods: 110\n"
            "      nodeLeaseDurationSeconds: 40\n      nodeStatusUpdateFrequency: 10s\n      nodeStatusReportFrequency: 5m\n"
-           "  eventBus:\n    enable: true\n    mqttMode: 2\n    mqttServerExternal: tcp://127.0.0.1:1883\n"
+           "  eventBus:\n    enable: true\n    mqttMode: 2\n    mqttServerExternal: tcp://127.0.0.1:1883\n    mqttServerInternal: tcp://127.0.0.1:1884\n"
            "  serviceBus:\n    enable: false\n    server: 127.0.0.1\n    port: 9060\n    timeout: 60\n"
            "  edgeStream:\n    enable: true\n    server: 192.0.2.10:10004\n";
   return text;

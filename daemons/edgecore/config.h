@@ -20,6 +20,8 @@ struct Config {
   std::string pod_logs_dir = "/var/log/pods";
   int max_pods = 110;
   bool report_events = false;
+  int mqtt_mode = 2;                 // 0 = a broker of our own, 2 = somebody else's
+  std::string internal_broker = "tcp://127.0.0.1:1884";
   std::string database;              // database.dataSource; its folder is the data dir
 };
 

@@ -44,6 +44,7 @@ kubeedge::Result<edgecore::Config> options_of(const Flags& flags) {
   set(config.edge.node_ip, flags.node_ip);
   set(config.edge.data_dir, flags.data_dir);
   set(config.edge.mqtt.server, flags.mqtt);
+  if (!flags.mqtt.empty()) config.edge.mqtt_internal = false;
   set(config.root_dir, flags.root_dir);
   set(config.pod_logs_dir, flags.pod_logs);
   if (!flags.containerd.empty()) config.runtime_endpoint = flags.containerd.starts_with("unix://") ? flags.containerd : "unix://" + flags.containerd;
@@ -77,7 +78,7 @@ int run(edgecore::Config config) {
     config.edge.pods = kubeedge::cri_pod_runtime(std::move(cri));
   }
   const auto started = runtime.clock().steady();
-  const std::string broker = config.edge.mqtt_enabled ? config.edge.mqtt.server : "none";
+  const std::string broker = !config.edge.mqtt_enabled ? "none" : (config.edge.mqtt_internal ? "internal " : "") + config.edge.mqtt.server;
   auto edge = kubeedge::Edge::create(runtime, std::move(config.edge));
   if (!edge) return fail(edge.error());
 
@@ -119,7 +120,7 @@ int main(int argc, char** argv) {
   app.add_option("--node-ip", flags.node_ip, "address of this node (default: the one used towards the cloud)");
   app.add_option("--data-dir", flags.data_dir, "where the edge keeps its store and certificates");
   app.add_option("--monitor", flags.monitor, "HOST:PORT of /metrics, /healthz and /readyz, or none (default 127.0.0.1:9092)");
-  app.add_option("--mqtt", flags.mqtt, "MQTT broker, tcp://HOST:PORT");
+  app.add_option("--mqtt", flags.mqtt, "MQTT broker, tcp://HOST:PORT (modules.eventBus.mqttMode 0: edgecore runs its own)");
   app.add_option("--containerd", flags.containerd, "socket of the container runtime");
   app.add_option("--root-dir", flags.root_dir, "where pods' volumes are made");
   app.add_option("--pod-logs", flags.pod_logs, "where pods' logs are written");

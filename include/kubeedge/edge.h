@@ -29,6 +29,9 @@ struct EdgeOptions {
   std::string ca_file, certificate_file, private_key_file;  // "" = data_dir/pki/...
   MqttOptions mqtt;
   bool mqtt_enabled = true;
+  // A mosquitto of this edge's own listens on mqtt.server, with its files in data_dir/broker; it is started, watched, and ended by stop().
+  bool mqtt_internal = false;
+  std::string mosquitto;                  // the program; "" = the one of PATH or /usr/sbin
   // Uploads of MQTT apps that wait in edgecore.db for the cloud; past any of these limits the oldest are dropped and counted.
   std::size_t upload_max_messages = 100'000;
   std::size_t upload_max_bytes = 64 * 1024 * 1024;

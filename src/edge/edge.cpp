@@ -1,10 +1,13 @@
 // The wiring of one edge: who knows whom, in which order it starts and ends.
 #include <kubeedge/edge.h>
 
+#include <filesystem>
+
 #include "base/json.h"
 #include "base/metrics.h"
 #include "base/text.h"
 #include "edge/bus/event_bus.h"
+#include "edge/bus/internal_broker.h"
 #include "edge/hub/edge_hub.h"
 #include "edge/hub/hub_options.h"
 #include "edge/meta/meta_manager.h"
@@ -70,6 +73,7 @@ struct Edge::Impl {
   std::unique_ptr<edge::DeviceTwin> twin;
   std::unique_ptr<mqtt::Transport> mqtt;
   std::unique_ptr<mqtt::Receiver> uploads;
+  std::unique_ptr<edge::InternalBroker> broker;
   std::unique_ptr<edge::EventBus> bus;
   std::unique_ptr<edge::ServiceBus> services;
   UserMessages user_messages;
@@ -92,13 +96,14 @@ struct Edge::Impl {
 
   // What a supervisor wants to know before it sends work here. Pods and twins go on without any of it.
   std::vector<net::HealthCheck> checks() const {
-    std::vector<net::HealthCheck> all{{"link", hub->up() ? "" : "the cloud is not connected"}};
-    all.push_back({"store", store->failure()});
+    std::vector<net::HealthCheck> all{{"link", hub->up() ? "" : "the cloud is not connected", ""}};
+    all.push_back({"store", store->failure(), ""});
+    if (bus) all.push_back({"broker", broker ? broker->failure() : "", fmt::format("{} {}, {}", options.mqtt_internal ? "internal" : "external", options.mqtt.server, bus->connection())});
     if (pods) {
       std::string why;
       if (pods->ready(why)) why.clear();
       else if (why.empty()) why = "the container runtime is not ready";
-      all.push_back({"pods", why});
+      all.push_back({"pods", why, ""});
     }
     return all;
   }
@@ -115,6 +120,7 @@ void Edge::Impl::collect_all() {
   metrics.add([this](base::MetricsPage& page) { meta->collect(page); });
   metrics.add([this](base::MetricsPage& page) { store->collect(page); });
   if (bus) metrics.add([this](base::MetricsPage& page) { bus->collect(page); });
+  if (broker) metrics.add([this](base::MetricsPage& page) { broker->collect(page); });
 }
 
 // A page that cannot be served is no reason to leave pods and devices alone.
@@ -173,6 +179,11 @@ Result<void> Edge::Impl::create() {
   if (!engine) return std::move(engine).error();
   twin = std::move(*engine);
   if (options.mqtt_enabled) {
+    if (options.mqtt_internal) {
+      auto own = edge::InternalBroker::create(runtime, {options.mqtt, std::filesystem::absolute(options.data_dir).string() + "/broker", options.mosquitto});
+      if (!own) return std::move(own).error();
+      broker = std::move(*own);
+    }
     mqtt = mqtt::paho_transport(runtime, options.mqtt, "kubeedge-" + options.node_name);
     uploads = mqtt::receiver(runtime, options.mqtt, "kubeedge-" + options.node_name + "-uploads");
     bus = std::make_unique<edge::EventBus>(runtime, *store, *mqtt, *uploads, *hub, *twin, NodeId(options.node_name),
@@ -244,7 +255,9 @@ void Edge::start() {
   // What is stored first: pods and twins come back before, and without, the cloud.
   if (impl_->pods) impl_->pods->start();
   impl_->meta->start();
+  if (impl_->broker) impl_->broker->start();
   if (impl_->bus) {
+    base::log(impl_->runtime.log(), LogLevel::kInfo, "bus", "{} broker {}", impl_->options.mqtt_internal ? "internal" : "external", impl_->options.mqtt.server);
     if (Result<void> started = impl_->bus->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
   }
   if (Result<void> started = impl_->services->start(); !started) base::log(impl_->runtime.log(), LogLevel::kError, "edge", "{}", started.error().message);
@@ -262,11 +275,12 @@ void Edge::stop(unique_function<void()> done) {
   impl_->node->on_link(false);
   if (impl_->bus) impl_->bus->stop();
   impl_->services->stop();
-  if (!impl_->pods) {
-    runtime::post(impl_->runtime, std::move(done));
-    return;
-  }
-  impl_->pods->stop(std::move(done));
+  auto rest = [impl = impl_.get(), done = std::move(done)]() mutable {
+    if (impl->pods) impl->pods->stop(std::move(done));
+    else runtime::post(impl->runtime, std::move(done));
+  };
+  if (impl_->broker) impl_->broker->stop(std::move(rest));
+  else rest();
 }
 
 }  // namespace v0

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "base/text.h"
-#include "mqtt/paho_transport.h"
 #include "mqtt/receive_session.h"
+#include "mqtt/server.h"
 #include "net/stream.h"
 #include "net/url.h"
 #include "runtime/files.h"
@@ -20,25 +20,6 @@ constexpr Milliseconds kTick{5'000};
 constexpr Milliseconds kPingAfter{15'000};   // half of the keepalive: the broker waits for one and a half of it
 constexpr Milliseconds kDeadAfter{45'000};   // without a word of the broker, which answers pings
 constexpr int kQos = 1;
-const char* const kTcp = "tcp://";
-const char* const kTls = "ssl://";
-
-struct Server {
-  net::Endpoint endpoint;
-  bool tls = false;
-};
-
-Result<Server> parse_server(const std::string& text) {
-  if (Result<void> good = check_server(text); !good) return good.error();
-  Server server;
-  server.tls = text.starts_with(kTls);
-  const std::string rest = text.substr(std::string_view(kTcp).size());
-  const bool has_port = rest.find(':', rest.starts_with('[') ? rest.find(']') : 0) != std::string::npos;
-  auto endpoint = net::parse_endpoint(has_port ? rest : rest + (server.tls ? ":8883" : ":1883"));
-  if (!endpoint) return endpoint.error().in("broker");
-  server.endpoint = std::move(*endpoint);
-  return server;
-}
 
 Result<std::string> pem(const std::string& path) { return path.empty() ? Result<std::string>(std::string()) : runtime::read_text_file(path); }
 

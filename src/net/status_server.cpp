@@ -17,7 +17,8 @@ void answer(const StatusPages& pages, const HttpRequest& request, const std::sha
   bool well = true;
   for (const HealthCheck& check : pages.ready()) {
     well = well && check.failure.empty();
-    text += check.failure.empty() ? "[+]" + check.name + " ok\n" : "[-]" + check.name + " failed: " + check.failure + "\n";
+    text += check.failure.empty() ? "[+]" + check.name + " ok" : "[-]" + check.name + " failed: " + check.failure;
+    text += (check.note.empty() ? "" : " (" + check.note + ")") + "\n";
   }
   say(well ? 200 : 503, kText, text + (well ? "readyz check passed\n" : "readyz check failed\n"));
 }

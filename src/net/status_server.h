@@ -13,6 +13,7 @@ namespace kubeedge::net {
 struct HealthCheck {
   std::string name;
   std::string failure;   // "" = well
+  std::string note;      // shown either way; "" = none
 };
 
 struct StatusPages {

@@ -128,6 +128,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
     uploading.on_state = [weak = weak_from_this()](bool connected, const std::string& why) {
       const auto self = weak.lock();
       if (!self) return;
+      self->uploads_up = connected;
       self->uploads_down = connected ? "" : why;
       if (connected) base::log(self->runtime.log(), LogLevel::kInfo, "bus", "uploads: {}", why);
       self->tell_uploads();
@@ -192,6 +193,7 @@ struct EventBus::Impl : std::enable_shared_from_this<EventBus::Impl> {
   Uploads uploads;
   runtime::Timer uploads_timer;
   std::string uploads_down;          // why; "" = they get through
+  bool uploads_up = false;
   bool broker_up = false;            // for the other client
   Counters counters;
   std::set<std::string> topics;      // of sub_topics
@@ -240,6 +242,11 @@ void EventBus::on_message(Message message) {
   base::log(impl_->runtime.log(), LogLevel::kDebug, "bus", "operation {} from {} is not the bus's: ignored", operation, message.source);
 }
 
+std::string EventBus::connection() const {
+  if (impl_->broker_up && impl_->uploads_up) return "connected";
+  return impl_->broker_up ? "uploads not connected" : impl_->uploads_up ? "only uploads connected" : "not connected";
+}
+
 EventBus::Counters EventBus::counters() const {
   Counters out = impl_->counters;
   out.uploads = impl_->uploads.counters();
@@ -249,6 +256,7 @@ EventBus::Counters EventBus::counters() const {
 void EventBus::collect(base::MetricsPage& page) const {
   const Counters& c = impl_->counters;
   impl_->uploads.collect(page);
+  page.gauge("kubeedge_eventbus_connected", "1: both clients are connected to the broker", impl_->broker_up && impl_->uploads_up ? 1 : 0);
   page.counter("kubeedge_eventbus_refused_messages_total", "Messages of MQTT apps refused: too large, or not UTF-8", c.refused);
   page.counter("kubeedge_eventbus_unstored_uploads_total", "Uploads that the store did not take; those of QoS 1 come again from the broker", c.not_stored);
   page.counter("kubeedge_eventbus_lost_qos0_uploads_total", "Those of them that nobody sends again", c.lost_qos0);

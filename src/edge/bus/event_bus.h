@@ -46,6 +46,8 @@ class EventBus final : public TwinOutput, public MessageSink, public LinkObserve
     Uploads::Counters uploads;
   };
   Counters counters() const;
+  // The broker as both clients see it, for people: "connected", or who is not.
+  std::string connection() const;
   void collect(base::MetricsPage& page) const;
 
  private:

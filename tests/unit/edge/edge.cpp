@@ -320,7 +320,7 @@ TEST_CASE("without a cloud and without a broker it runs, answers locally, says e
     CHECK_FALSE(linked);
     CHECK(loop.log.count("hub: ") == 1);
     CHECK(loop.log.count("127.0.0.1:1") >= 1);
-    CHECK(loop.log.count("broker tcp://127.0.0.1:1") == 1);
+    CHECK(loop.log.count("broker tcp://127.0.0.1:1: ") == 1);
     loop.stop(*edge);
     loop.stop(*edge);  // once more does no harm
   }
