@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deployments and ReplicaSets of cloudcore --standalone on an edge with a real containerd, driven and read through kubectl and ctr."""
+"""Deployments, ReplicaSets and DaemonSets of cloudcore --standalone on an edge with a real containerd, driven and read through kubectl and ctr."""
 import json
 import os
 import pathlib
@@ -236,12 +236,45 @@ def killed(lab):
     until(20, "all of it is gone", lambda: gone(lab, "hard") and running(lab) == 0)
 
 
+def daemons(lab):
+    """a DaemonSet: on cordoned nodes too, by label, rolled over, undone, collected; its own history."""
+    daemon = deployment("agent")
+    daemon["kind"] = "DaemonSet"
+    del daemon["spec"]["replicas"]
+    lab.apply(daemon)
+    assert "successfully rolled out" in lab.kubectl("rollout", "status", "daemonset/agent", "--timeout=20s").stdout
+    assert lab.kubectl("get", "ds", "agent", "--no-headers").stdout.split()[:7] == ["agent", "1", "1", "1", "1", "1", "<none>"]
+    assert running(lab) == 1
+    lab.kubectl("set", "env", "daemonset/agent", "LEVEL=2")
+    lab.kubectl("rollout", "status", "daemonset/agent", "--timeout=20s")
+    assert levels(lab, "agent") == ["2"]
+    lab.kubectl("rollout", "undo", "daemonset/agent")
+    lab.kubectl("rollout", "status", "daemonset/agent", "--timeout=20s")
+    assert levels(lab, "agent") == ["1"]
+    shown = lab.kubectl("rollout", "history", "daemonset/agent").stdout
+    assert [line.split()[0] for line in shown.strip().splitlines()[2:]] == ["2", "3"], shown
+    lab.kubectl("drain", "edge1", "--ignore-daemonsets", "--timeout=20s")
+    [before] = pods(lab, "agent")
+    lab.kubectl("delete", "pod", before["metadata"]["name"])
+    until(20, "it comes again on a cordoned node", lambda: [pod for pod in pods(lab, "agent") if pod["metadata"]["uid"] != before["metadata"]["uid"]] and running(lab) == 1)
+    lab.kubectl("uncordon", "edge1")
+    lab.kubectl("patch", "daemonset", "agent", "-p", '{"spec":{"template":{"spec":{"nodeSelector":{"disk":"ssd"}}}}}')
+    until(20, "no node has the label", lambda: not pods(lab, "agent") and running(lab) == 0)
+    lab.kubectl("label", "node", "edge1", "disk=ssd")
+    lab.kubectl("rollout", "status", "daemonset/agent", "--timeout=20s")
+    until(10, "one runs", lambda: running(lab) == 1)
+    lab.kubectl("label", "node", "edge1", "disk-")
+    until(20, "none is left", lambda: not pods(lab, "agent") and running(lab) == 0)
+    lab.kubectl("delete", "daemonset", "agent")
+    until(10, "its history is collected", lambda: not items(lab, "controllerrevisions"))
+
+
 def refused(lab):
     """What no controller here acts on is not taken, and a misspelt field is named."""
     for kind in (("job", "j"), ("cronjob", "c", "--schedule=* * * * *")):
         assert lab.kubectl("create", *kind, f"--image={IMAGE}", check=False).returncode != 0
-    daemon = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}}
-    assert 'no matches for kind "DaemonSet"' in lab.kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(daemon), check=False).stderr
+    unknown = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "d"}}
+    assert 'no matches for kind "StatefulSet"' in lab.kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(unknown), check=False).stderr
     for kind in ("LimitRange", "ResourceQuota"):
         done = lab.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {"name": "l"}}), check=False)
         assert done.returncode != 0 and "not enforced by this server" in done.stderr, done.stderr
@@ -256,7 +289,7 @@ def refused(lab):
     assert "maxSurge" in lab.kubectl("explain", "deployment.spec.strategy.rollingUpdate").stdout
 
 
-STEPS = (created, scaled, replaced, rolled, history, stuck, deleted, drained, killed, refused)
+STEPS = (created, scaled, replaced, rolled, history, stuck, deleted, drained, killed, daemons, refused)
 
 with Lab() as lab:
     lab.containerd_up()

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cloud/standalone/event_writer.h"
 #include "cloud/standalone/json_at.h"
+#include "cloud/standalone/workloads/node_fit.h"
 #include "runtime/timer.h"
 
 namespace kubeedge::cloud {
@@ -23,44 +24,6 @@ std::string key_of(const json& object) { return json_text(object, {"metadata", "
 bool over(const json& pod) {
   const std::string phase = json_text(pod, {"status", "phase"});
   return phase == "Succeeded" || phase == "Failed";
-}
-
-bool tolerates(const json& tolerations, const json& taint) {
-  if (!tolerations.is_array()) return false;
-  return std::any_of(tolerations.begin(), tolerations.end(), [&](const json& one) {
-    const std::string key = json_text(one, {"key"}), effect = json_text(one, {"effect"}), op = json_text(one, {"operator"});
-    if (!effect.empty() && effect != json_text(taint, {"effect"})) return false;
-    if (key.empty()) return op == "Exists";
-    if (key != json_text(taint, {"key"})) return false;
-    return op == "Exists" || json_text(one, {"value"}) == json_text(taint, {"value"});
-  });
-}
-
-// One matchExpressions entry of a node affinity.
-bool expression_holds(const json& expression, const json& labels) {
-  const auto label = labels.find(json_text(expression, {"key"}));
-  const bool have = label != labels.end();
-  const std::string value = have ? json_text(*label) : "";
-  const std::string op = json_text(expression, {"operator"});
-  const json& values = json_at(expression, {"values"});
-  const bool listed = have && values.is_array() && std::find(values.begin(), values.end(), json(value)) != values.end();
-  if (op == "In") return listed;
-  if (op == "NotIn") return !listed;
-  if (op == "Exists") return have;
-  if (op == "DoesNotExist") return !have;
-  const auto left = base::to_int(value);
-  const auto right = values.is_array() && !values.empty() ? base::to_int(json_text(values[0])) : std::nullopt;
-  if (!left || !right) return false;
-  return op == "Gt" ? *left > *right : op == "Lt" && *left < *right;
-}
-
-bool affinity_holds(const json& pod, const json& labels) {
-  const json& terms = json_at(pod, {"spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"});
-  if (!terms.is_array()) return true;
-  return std::any_of(terms.begin(), terms.end(), [&](const json& term) {
-    const json& expressions = json_at(term, {"matchExpressions"});
-    return expressions.is_array() && std::all_of(expressions.begin(), expressions.end(), [&](const json& one) { return expression_holds(one, labels); });
-  });
 }
 
 // What this scheduler does not evaluate must not be passed over in silence.
@@ -128,19 +91,16 @@ void Scheduler::remove_pod(const std::string& ns_name) { placed_.erase(ns_name);
 void Scheduler::assume(const std::string& ns_name, const json& pod, const std::string& node) { placed_[ns_name] = {node, need_of(pod)}; }
 
 std::string Scheduler::obstacle(const std::string& name, const Node& node, const json& pod, const Need& need) const {
-  if (node.unschedulable) return "node(s) were unschedulable";
+  const json& tolerations = json_at(pod, {"spec", "tolerations"});
+  static const json kUnschedulable = {{"key", "node.kubernetes.io/unschedulable"}, {"effect", "NoSchedule"}};
+  if (node.unschedulable && !workloads::tolerates(tolerations, kUnschedulable)) return "node(s) were unschedulable";
   if (!node.ready) return "node(s) were not ready";
   if (node.taints.is_array())
     for (const json& taint : node.taints)
       if (const std::string effect = json_text(taint, {"effect"});
-          (effect == "NoSchedule" || effect == "NoExecute") && !tolerates(json_at(pod, {"spec", "tolerations"}), taint))
+          (effect == "NoSchedule" || effect == "NoExecute") && !workloads::tolerates(tolerations, taint))
         return "node(s) had untolerated taint {" + json_text(taint, {"key"}) + ": " + json_text(taint, {"value"}) + "}";
-  const json& selector = json_at(pod, {"spec", "nodeSelector"});
-  const json labels = node.labels.is_object() ? node.labels : json::object();
-  bool matches = affinity_holds(pod, labels);
-  if (selector.is_object())
-    for (const auto& [key, value] : selector.items()) matches = matches && labels.contains(key) && labels[key] == value;
-  if (!matches) return "node(s) didn't match Pod's node affinity/selector";
+  if (!workloads::selects_node(json_at(pod, {"spec"}), name, node.labels)) return "node(s) didn't match Pod's node affinity/selector";
   Need used;
   std::int64_t pods = 0;
   for (const auto& [unused, placed] : placed_) {

@@ -1,5 +1,6 @@
 #include "cloud/standalone/workload_controllers.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "cloud/standalone/plan_run.h"
 #include "cloud/standalone/work_queue.h"
 #include "cloud/standalone/workloads/claims.h"
+#include "cloud/standalone/workloads/daemon_set.h"
 #include "cloud/standalone/workloads/deployment.h"
 #include "cloud/standalone/workloads/expectations.h"
 #include "cloud/standalone/workloads/index.h"
@@ -23,21 +25,32 @@ using nlohmann::json;
 using workloads::Claimable;
 using workloads::Entry;
 using workloads::Index;
+using workloads::NodeView;
 using workloads::Plan;
 using workloads::PodView;
 using workloads::State;
 
 // One kind of workload: adding one is adding a row.
 struct Controller {
-  kube::Resource resource, children;   // what it runs, and what it makes
+  kube::Resource resource;
+  std::vector<kube::Resource> makes;   // what it makes, and claims
   const char* component;               // as Kubernetes' events name it
   Plan (*plan)(const State&);
+  bool of_nodes = false;               // the nodes have a say
+
+  bool makes_a(const std::string& plural) const {
+    return std::any_of(makes.begin(), makes.end(), [&](const kube::Resource& one) { return one.plural == plural; });
+  }
 };
 
 const Controller kControllers[] = {
-    {workloads::kDeployments, workloads::kReplicaSets, "deployment-controller", workloads::plan_deployment},
-    {workloads::kReplicaSets, workloads::kPods, "replicaset-controller", workloads::plan_replica_set},
+    {workloads::kDeployments, {workloads::kReplicaSets}, "deployment-controller", workloads::plan_deployment},
+    {workloads::kReplicaSets, {workloads::kPods}, "replicaset-controller", workloads::plan_replica_set},
+    {workloads::kDaemonSets, {workloads::kRevisions, workloads::kPods}, "daemonset-controller", workloads::plan_daemon_set, true},
 };
+
+// All that is kept as text: the workloads, and what they make but pods.
+const kube::Resource kKept[] = {workloads::kDeployments, workloads::kReplicaSets, workloads::kDaemonSets, workloads::kRevisions};
 
 // "deployments ns/name": what the queue knows a workload by.
 std::string queue_key(const std::string& plural, const std::string& ns_name) { return plural + " " + ns_name; }
@@ -71,7 +84,8 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
   WorkQueue queue;
   workloads::Expectations expectations;
   Index<PodView> pods;
-  std::map<std::string, Index<Entry>> entries;         // of the controllers' own kinds, by plural
+  std::map<std::string, Index<Entry>> entries;         // of kKept, by plural
+  std::map<std::string, NodeView> nodes;
   std::map<std::string, std::string> key_of_uid;       // of all of them: the queue's key
   std::map<std::string, std::string> failures;         // by the queue's key: why its last create was refused
   std::vector<std::unique_ptr<kube::Informer>> informers;
@@ -80,11 +94,12 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
   // ---- what the watches tell
 
   void start() {
-    for (const Controller& controller : kControllers) {
-      const std::string plural = controller.resource.plural;
-      follow(controller.resource, [plural](Impl& self, json object, bool gone) { self.on_entry(plural, std::move(object), gone); });
+    for (const kube::Resource& kept : kKept) {
+      const std::string plural = kept.plural;
+      follow(kept, [plural](Impl& self, json object, bool gone) { self.on_entry(plural, std::move(object), gone); });
     }
     follow(workloads::kPods, [](Impl& self, const json& object, bool gone) { self.on_pod(object, gone); });
+    follow(workloads::kNodes, [](Impl& self, const json& object, bool gone) { self.on_node(object, gone); });
     unread = informers.size();
     for (const auto& informer : informers) informer->start();
   }
@@ -150,6 +165,18 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
     if (before) wake_owner(before->owner);
   }
 
+  // Of what a node tells every few seconds, labels and taints alone decide.
+  void on_node(const json& object, bool gone) {
+    NodeView node{json_text(object, {"metadata", "name"}), json_at(object, {"metadata", "labels"}), json_at(object, {"spec", "taints"})};
+    const auto found = nodes.find(node.name);
+    if (!gone && found != nodes.end() && found->second == node) return;
+    if (gone) nodes.erase(node.name);
+    else nodes[node.name] = std::move(node);
+    for (const Controller& controller : kControllers)
+      if (controller.of_nodes)
+        entries[controller.resource.plural].each([&](const Entry& one) { wake(queue_key(controller.resource.plural, one.key())); });
+  }
+
   void wake_owner(const std::string& uid) {
     if (const auto found = key_of_uid.find(uid); found != key_of_uid.end()) wake(found->second);
   }
@@ -169,7 +196,7 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
     if (unread > 0) return;
     std::optional<json> labels;
     for (const Controller& controller : kControllers) {
-      if (controller.children.plural != plural) continue;
+      if (!controller.makes_a(plural)) continue;
       for (const Entry* parent : entries[controller.resource.plural].in_namespace(child.ns)) {
         if (!labels) labels = claimable(child).labels;
         if (kube::schema::selects(json_at(base::parse_json(parent->text), {"spec", "selector"}), *labels)) wake(queue_key(controller.resource.plural, parent->key()));
@@ -181,10 +208,11 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
 
   void look(const std::string& key) {
     const std::string plural = key.substr(0, key.find(' ')), ns_name = key.substr(plural.size() + 1);
+    const auto controller = std::find_if(std::begin(kControllers), std::end(kControllers), [&](const Controller& one) { return one.resource.plural == plural; });
     const Entry* parent = entries[plural].find(ns_name);
-    if (parent == nullptr || expectations.waits(key, runtime.clock().steady())) return queue.done(key, false);   // saw() wakes it
-    for (const Controller& controller : kControllers)
-      if (controller.resource.plural == plural) return look_at(controller, key, *parent);
+    // Of what only others look at nothing is to be done; what waits for its own writes saw() wakes again.
+    if (controller == std::end(kControllers) || parent == nullptr || expectations.waits(key, runtime.clock().steady())) return queue.done(key, false);
+    look_at(*controller, key, *parent);
   }
 
   void look_at(const Controller& controller, const std::string& key, const Entry& parent) {
@@ -192,10 +220,16 @@ struct WorkloadControllers::Impl : std::enable_shared_from_this<WorkloadControll
     state.parent = base::parse_json(parent.text);
     state.now = runtime.clock().unix_ms() / 1000;
     if (const auto failure = failures.find(key); failure != failures.end()) state.failure = failure->second;
-    const bool of_pods = controller.children == workloads::kPods;
-    Plan plan = workloads::plan_claims(state.parent, controller.children, of_pods ? candidates(pods, parent) : candidates(entries[controller.children.plural], parent));
+    Plan plan;
+    for (const kube::Resource& made : controller.makes) {
+      if (!plan.actions.empty()) break;   // one claim after the other
+      const bool of_pods = made == workloads::kPods;
+      plan = workloads::plan_claims(state.parent, made, of_pods ? candidates(pods, parent) : candidates(entries[made.plural], parent));
+      of_pods ? add_pods(state, parent.uid) : add_children(state, entries[made.plural], parent);
+    }
     if (plan.actions.empty()) {
-      of_pods ? add_pods(state, parent.uid) : add_children(state, entries[controller.children.plural], parent);
+      if (controller.of_nodes)
+        for (const auto& [name, node] : nodes) state.nodes.push_back(node);
       plan = controller.plan(state);
     }
     run_plan(runtime, client, controller.component, state, std::move(plan), [weak = weak_from_this(), key, again_at = plan.again_at, was = state.failure](PlanOutcome outcome) {

@@ -20,7 +20,7 @@ Failure cannot_handle(const schema::Kind& kind, const std::string& why) {
 }
 
 // The kinds whose metadata.generation counts the changes of what is wanted.
-bool counts_generations(const schema::Kind& kind) { return kind.custom || kind.group == "apps"; }
+bool counts_generations(const schema::Kind& kind) { return kind.custom || (kind.group == "apps" && kind.status); }
 
 // After defaults: whether a workload wants something else than before.
 void count_generation(const schema::Kind& kind, const Json& before, Json& after) {
@@ -28,6 +28,12 @@ void count_generation(const schema::Kind& kind, const Json& before, Json& after)
   const bool changed = part(before, "/spec") != part(after, "/spec") ||
                        (kind.kind == "Deployment" && part(before, "/metadata/annotations") != part(after, "/metadata/annotations"));
   if (changed) after["metadata"]["generation"] = before["metadata"].value("generation", std::int64_t{1}) + 1;
+  if (kind.kind != "DaemonSet") return;
+  // The generation of its template alone is an annotation that no writer may set.
+  constexpr const char* kTemplateGeneration = "deprecated.daemonset.template.generation";
+  const Json last = part(before, (std::string("/metadata/annotations/") + kTemplateGeneration).c_str());
+  const std::int64_t count = last.is_string() ? base::to_int(last.get<std::string>()).value_or(1) : 1;
+  after["metadata"]["annotations"][kTemplateGeneration] = std::to_string(count + (part(before, "/spec/template") == part(after, "/spec/template") ? 0 : 1));
 }
 
 // Types, defaults, rules: for new and changed objects alike.

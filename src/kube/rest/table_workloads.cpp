@@ -41,6 +41,30 @@ Json replica_set_cells(const Json& o, std::int64_t now) {
   return out;
 }
 
+Json daemon_set_cells(const Json& o, std::int64_t now) {
+  std::string nodes;
+  if (const Json& selector = at(o, {"spec", "template", "spec", "nodeSelector"}); selector.is_object())
+    for (const auto& item : selector.items()) nodes += (nodes.empty() ? "" : ",") + item.key() + "=" + text(selector, {item.key()});
+  Json out = Json::array({text(o, {"metadata", "name"})});
+  for (const auto field : {"desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"}) out.push_back(count(o, {"status", field}));
+  out.push_back(nodes.empty() ? "<none>" : nodes);
+  out.push_back(age(o, now));
+  add_wide(out, at(o, {"spec"}));
+  return out;
+}
+
+Json revision_cells(const Json& o, std::int64_t now) {
+  std::string controller = "<none>";
+  const Json& owners = at(o, {"metadata", "ownerReferences"});
+  for (const Json& owner : owners.is_array() ? owners : Json::array()) {
+    if (at(owner, {"controller"}) != true) continue;
+    const std::string version = text(owner, {"apiVersion"});
+    const auto slash = version.find('/');
+    controller = base::lower(text(owner, {"kind"})) + (slash == std::string::npos ? "" : "." + version.substr(0, slash)) + "/" + text(owner, {"name"});
+  }
+  return Json::array({text(o, {"metadata", "name"}), controller, count(o, {"revision"}), age(o, now)});
+}
+
 }  // namespace
 
 const std::vector<View>& workload_views() {
@@ -48,6 +72,10 @@ const std::vector<View>& workload_views() {
   static const std::vector<View> all = {
       {"apps", "Deployment", {kName, column("Ready"), column("Up-to-date"), column("Available"), kAge, names, images, selector}, deployment_cells},
       {"apps", "ReplicaSet", {kName, number("Desired"), number("Current"), number("Ready"), kAge, names, images, selector}, replica_set_cells},
+      {"apps", "DaemonSet",
+       {kName, number("Desired"), number("Current"), number("Ready"), number("Up-to-date"), number("Available"), column("Node Selector"), kAge, names, images, selector},
+       daemon_set_cells},
+      {"apps", "ControllerRevision", {kName, column("Controller"), column("Revision"), kAge}, revision_cells},
   };
   return all;
 }

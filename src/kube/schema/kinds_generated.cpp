@@ -13,7 +13,8 @@ extern const Object
     ClusterRole, ClusterRoleBinding, ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector,
     ConfigMapNodeConfigSource, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort,
     ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, DaemonEndpoint, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, DeploymentStrategy,
+    ContainerUser, ControllerRevision, DaemonEndpoint, DaemonSet, DaemonSetCondition, DaemonSetSpec, DaemonSetStatus,
+    DaemonSetUpdateStrategy, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, DeploymentStrategy,
     DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress, EndpointPort,
     EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event, EventSeries,
     EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexPersistentVolumeSource,
@@ -34,16 +35,17 @@ extern const Object
     ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ReplicaSet, ReplicaSetCondition,
     ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceQuota,
     ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role, RoleBinding, RoleRef,
-    RollingUpdateDeployment, SELinuxOptions, Scale, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScaleSpec, ScaleStatus,
-    ScopeSelector, ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection,
-    SecretReference, SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview,
-    SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount, ServiceAccountTokenProjection,
-    ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass, StorageOSPersistentVolumeSource,
-    StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
-    Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus,
-    Toleration, TopologySelectorLabelRequirement, TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference,
-    TypedObjectReference, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection,
-    VolumeResourceRequirements, VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
+    RollingUpdateDaemonSet, RollingUpdateDeployment, SELinuxOptions, Scale, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource,
+    ScaleSpec, ScaleStatus, ScopeSelector, ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector,
+    SecretProjection, SecretReference, SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount,
+    ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass,
+    StorageOSPersistentVolumeSource, StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec,
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus, Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec,
+    TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySelectorLabelRequirement,
+    TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, UserInfo, Volume, VolumeDevice,
+    VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection, VolumeResourceRequirements, VsphereVirtualDiskVolumeSource,
+    WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
@@ -121,6 +123,16 @@ constexpr Field ReplicaSet_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", ReplicaSetSpec).write(),
     object("status", ReplicaSetStatus).write()};
 constexpr Object ReplicaSet{"io.k8s.api.apps.v1.ReplicaSet", ReplicaSet_f};
+
+constexpr Field DaemonSet_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", DaemonSetSpec).write(),
+    object("status", DaemonSetStatus).write()};
+constexpr Object DaemonSet{"io.k8s.api.apps.v1.DaemonSet", DaemonSet_f};
+
+constexpr Field ControllerRevision_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), any("data").drop(),
+    integer64("revision").write().must()};
+constexpr Object ControllerRevision{"io.k8s.api.apps.v1.ControllerRevision", ControllerRevision_f};
 
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
@@ -375,6 +387,18 @@ constexpr Field ReplicaSetStatus_f[] = {
     integer32("availableReplicas").drop(), integer64("observedGeneration").drop(),
     objects("conditions", ReplicaSetCondition).drop().merged("type")};
 constexpr Object ReplicaSetStatus{"io.k8s.api.apps.v1.ReplicaSetStatus", ReplicaSetStatus_f};
+
+constexpr Field DaemonSetSpec_f[] = {
+    object("selector", LabelSelector).must(), object("template", PodTemplateSpec).write().must(),
+    object("updateStrategy", DaemonSetUpdateStrategy).write(), integer32("minReadySeconds").drop(), integer32("revisionHistoryLimit")};
+constexpr Object DaemonSetSpec{"io.k8s.api.apps.v1.DaemonSetSpec", DaemonSetSpec_f};
+
+constexpr Field DaemonSetStatus_f[] = {
+    integer32("currentNumberScheduled").write().must(), integer32("numberMisscheduled").write().must(),
+    integer32("desiredNumberScheduled").write().must(), integer32("numberReady").write().must(), integer64("observedGeneration").drop(),
+    integer32("updatedNumberScheduled").drop(), integer32("numberAvailable").drop(), integer32("numberUnavailable").drop(),
+    integer32("collisionCount"), objects("conditions", DaemonSetCondition).drop().merged("type")};
+constexpr Object DaemonSetStatus{"io.k8s.api.apps.v1.DaemonSetStatus", DaemonSetStatus_f};
 
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
@@ -830,6 +854,15 @@ constexpr Field ReplicaSetCondition_f[] = {
     str("message").drop()};
 constexpr Object ReplicaSetCondition{"io.k8s.api.apps.v1.ReplicaSetCondition", ReplicaSetCondition_f};
 
+constexpr Field DaemonSetUpdateStrategy_f[] = {
+    str("type").drop(), object("rollingUpdate", RollingUpdateDaemonSet)};
+constexpr Object DaemonSetUpdateStrategy{"io.k8s.api.apps.v1.DaemonSetUpdateStrategy", DaemonSetUpdateStrategy_f};
+
+constexpr Field DaemonSetCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastTransitionTime").write(), str("reason").drop(),
+    str("message").drop()};
+constexpr Object DaemonSetCondition{"io.k8s.api.apps.v1.DaemonSetCondition", DaemonSetCondition_f};
+
 constexpr Field CertificateSigningRequestCondition_f[] = {
     str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
     time("lastUpdateTime").write(), time("lastTransitionTime").write()};
@@ -1098,6 +1131,10 @@ constexpr Field RollingUpdateDeployment_f[] = {
     int_or_str("maxUnavailable"), int_or_str("maxSurge")};
 constexpr Object RollingUpdateDeployment{"io.k8s.api.apps.v1.RollingUpdateDeployment", RollingUpdateDeployment_f};
 
+constexpr Field RollingUpdateDaemonSet_f[] = {
+    int_or_str("maxUnavailable"), int_or_str("maxSurge")};
+constexpr Object RollingUpdateDaemonSet{"io.k8s.api.apps.v1.RollingUpdateDaemonSet", RollingUpdateDaemonSet_f};
+
 constexpr Field FieldSelectorAttributes_f[] = {
     str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
 constexpr Object FieldSelectorAttributes{"io.k8s.api.authorization.v1.FieldSelectorAttributes", FieldSelectorAttributes_f};
@@ -1271,6 +1308,7 @@ constexpr std::string_view LimitRange_short[] = {"limits"};
 constexpr std::string_view ResourceQuota_short[] = {"quota"};
 constexpr std::string_view Deployment_short[] = {"deploy"};
 constexpr std::string_view ReplicaSet_short[] = {"rs"};
+constexpr std::string_view DaemonSet_short[] = {"ds"};
 constexpr std::string_view CertificateSigningRequest_short[] = {"csr"};
 constexpr std::string_view PriorityClass_short[] = {"pc"};
 constexpr std::string_view StorageClass_short[] = {"sc"};
@@ -1291,6 +1329,8 @@ constexpr Kind kBuiltin[] = {
     {"", "v1", "ResourceQuota", "resourcequotas", "resourcequota", ResourceQuota_short, true, true, false, &ResourceQuota},
     {"apps", "v1", "Deployment", "deployments", "deployment", Deployment_short, true, true, false, &Deployment, true, true},
     {"apps", "v1", "ReplicaSet", "replicasets", "replicaset", ReplicaSet_short, true, true, false, &ReplicaSet, true, true},
+    {"apps", "v1", "DaemonSet", "daemonsets", "daemonset", DaemonSet_short, true, true, false, &DaemonSet, false, true},
+    {"apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", {}, true, false, false, &ControllerRevision},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
     {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
     {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},

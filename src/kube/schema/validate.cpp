@@ -463,7 +463,7 @@ std::vector<Cause> validate_update(const Kind& kind, const Json& before, const J
         causes.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
     }
   } else if (kind.group == "apps") {
-    validate_workload_update(before, after, causes);
+    validate_workload_update(kind, before, after, causes);
   } else if (kind.group == "rbac.authorization.k8s.io") {
     validate_rbac_update(before, after, causes);
   }

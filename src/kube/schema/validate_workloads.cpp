@@ -66,10 +66,15 @@ void validate_selector(const Json& selector, const std::string& path, Causes& ca
 // `empty`: "deployment" and the like, as a selector of nothing is refused.
 void validate_selection(const Json& spec, const std::string& path, std::string_view empty, Causes& causes) {
   const Json& selector = at(spec, "selector");
+  // Of a DaemonSet Kubernetes has less to say.
+  const bool brief = empty == "daemonset";
   const std::size_t before = causes.size();
-  if (!selector.is_object()) causes.required(child(path, "selector"));
-  else validate_selector(selector, child(path, "selector"), causes);
-  if (selector.is_object() && causes.size() > before) return causes.invalid_raw(child(path, "selector"), go_selector(selector), "invalid label selector");
+  if (selector.is_object()) validate_selector(selector, child(path, "selector"), causes);
+  else if (!brief) causes.required(child(path, "selector"));
+  if (selector.is_object() && causes.size() > before) {
+    if (!brief) causes.invalid_raw(child(path, "selector"), go_selector(selector), "invalid label selector");
+    return;
+  }
   if (selector.is_object() && selects_all(selector))
     return causes.invalid_raw(child(path, "selector"), go_selector(selector), "empty selector is invalid for " + std::string(empty));
   const Json& labels = at(at(at(spec, "template"), "metadata"), "labels");
@@ -148,6 +153,31 @@ void validate_replica_set(const Json& spec, Causes& causes) {
   always_restarts(spec, "ReplicaSet", causes);
 }
 
+void validate_daemon_set(const Json& spec, Causes& causes) {
+  not_negative(spec, "spec", {"minReadySeconds", "revisionHistoryLimit"}, causes);
+  validate_selection(spec, "spec", "daemonset", causes);
+  validate_template(spec, "spec", causes);
+  always_restarts(spec, "DaemonSet", causes);
+  const Json& strategy = at(spec, "updateStrategy");
+  const auto& type = text_at(strategy, "type");
+  if (type == "OnDelete") return;
+  if (type != "RollingUpdate") {
+    const std::string shown = "apps.DaemonSetUpdateStrategy{Type:" + base::dump_json(Json(type)) + ", RollingUpdate:(*apps.RollingUpdateDaemonSet)(nil)}";
+    return causes.unsupported_raw("spec.updateStrategy", shown, {"RollingUpdate", "OnDelete"});
+  }
+  const Json& rolling = at(strategy, "rollingUpdate");
+  const std::string path = "spec.updateStrategy.rollingUpdate";
+  const auto gone = validate_share(rolling, path, "maxUnavailable", true, causes);
+  const auto more = validate_share(rolling, path, "maxSurge", true, causes);
+  if (gone != 0 && more != 0) causes.invalid_raw(child(path, "maxSurge"), go_int_or_string(at(rolling, "maxSurge")), "may not be set when maxUnavailable is non-zero");
+  if (gone == 0 && more == 0) causes.required(child(path, "maxUnavailable"), "cannot be 0 when maxSurge is 0");
+}
+
+void validate_revision(const Json& object, Causes& causes) {
+  if (int_at(object, "revision") < 0) causes.invalid("revision", at(object, "revision"), kNegative);
+  if (!at(object, "data").is_object()) causes.required("data", "data is mandatory");
+}
+
 void same_selector(const Json& before, const Json& after, Causes& causes) {
   if (at(before, "selector") != at(after, "selector")) causes.invalid_raw("spec.selector", go_selector(at(after, "selector")), kImmutable);
 }
@@ -157,9 +187,14 @@ void same_selector(const Json& before, const Json& after, Causes& causes) {
 void validate_workload(const Kind& kind, const Json& object, Causes& causes) {
   const Json& spec = at(object, "spec");
   if (kind.kind == "Deployment") validate_deployment(spec, causes);
-  else validate_replica_set(spec, causes);
+  else if (kind.kind == "ReplicaSet") validate_replica_set(spec, causes);
+  else if (kind.kind == "DaemonSet") validate_daemon_set(spec, causes);
+  else validate_revision(object, causes);
 }
 
-void validate_workload_update(const Json& before, const Json& after, Causes& causes) { same_selector(at(before, "spec"), at(after, "spec"), causes); }
+void validate_workload_update(const Kind& kind, const Json& before, const Json& after, Causes& causes) {
+  if (kind.kind != "ControllerRevision") same_selector(at(before, "spec"), at(after, "spec"), causes);
+  else if (at(before, "data") != at(after, "data")) causes.invalid_raw("data", "runtime.RawExtension{...}", kImmutable);
+}
 
 }  // namespace kubeedge::kube::schema

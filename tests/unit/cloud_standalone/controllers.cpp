@@ -17,6 +17,7 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kDeployments = "/apis/apps/v1/namespaces/default/deployments";
+constexpr const char* kDaemons = "/apis/apps/v1/namespaces/default/daemonsets";
 constexpr const char* kSets = "/apis/apps/v1/namespaces/default/replicasets";
 using rest_test::kMaps;
 using rest_test::kPods;
@@ -96,7 +97,8 @@ struct World {
     for (const json& pod : items(kPods)) {
       const std::string path = std::string(kPods) + "/" + pod["metadata"]["name"].get<std::string>();
       if (cloud::json_text(pod, {"spec", "nodeName"}).empty()) {
-        api.send("POST", path + "/binding", json{{"target", {{"name", "edge1"}}}});
+        const json node = pod.value("/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchFields/0/values/0"_json_pointer, json("edge1"));
+        api.send("POST", path + "/binding", json{{"target", {{"name", node}}}});
       } else if (pod["metadata"].contains("deletionTimestamp")) {
         api.raw("DELETE", path + "?gracePeriodSeconds=0");
       } else if (pods_run && cloud::json_text(pod, {"status", "phase"}) == "Pending") {
@@ -118,6 +120,16 @@ struct World {
   void idle(int ms) {
     io.run_for(Milliseconds{ms});
     io.restart();
+  }
+
+  // Nothing is written any more.
+  bool comes_to_rest() {
+    for (int i = 0; i < 20; ++i) {
+      const auto before = api.storage.revision();
+      idle(100);
+      if (api.storage.revision() == before) return true;
+    }
+    return false;
   }
 
   void deploy(int replicas, const char* image = "a:1") {
@@ -189,11 +201,14 @@ TEST_CASE("controllers: while the watch lags behind, a set does not make its pod
   CHECK(world.until([&] { return world.rolled_out(4); }));
   world.client.lags = "pods";
   world.api.patch(world.web + "/scale", "merge", R"({"spec":{"replicas":2}})");
-  world.idle(50);
+  const auto left = [&] {
+    std::size_t out = 0;
+    for (const json& pod : world.items(kPods)) out += pod["metadata"].contains("deletionTimestamp") ? 0 : 1;
+    return out;
+  };
+  CHECK(world.until([&] { return left() == 2; }));
   poke();
-  std::size_t left = 0;
-  for (const json& pod : world.items(kPods)) left += pod["metadata"].contains("deletionTimestamp") ? 0 : 1;
-  CHECK(left == 2);
+  CHECK(left() == 2);
   world.client.catch_up();
   CHECK(world.until([&] { return world.rolled_out(2) && world.items(kPods).size() == 2; }));
 }
@@ -213,10 +228,7 @@ TEST_CASE("controllers: at rest they write nothing") {
   World world;
   world.deploy(2);
   CHECK(world.until([&] { return world.rolled_out(2); }));
-  world.idle(50);
-  const auto before = world.api.storage.revision();
-  world.idle(100);
-  CHECK(world.api.storage.revision() == before);
+  CHECK(world.comes_to_rest());
 }
 
 TEST_CASE("controllers: a pod of the selector without an owner is taken, a pod whose label changes is let go and replaced") {
@@ -232,6 +244,26 @@ TEST_CASE("controllers: a pod of the selector without an owner is taken, a pod w
   CHECK(world.items(kPods).size() == 1);
   world.api.patch(std::string(kPods) + "/p", "merge", R"({"metadata":{"labels":{"app":"looked-at"}}})");
   CHECK(world.until([&] { return world.items(kPods).size() == 2 && !world.get(std::string(kPods) + "/p")["metadata"].contains("ownerReferences"); }));
+}
+
+TEST_CASE("controllers: a daemon set's pods follow the nodes and its template") {
+  World world;
+  const auto node = [&](const char* name) { world.api.send("POST", "/api/v1/nodes", json{{"metadata", {{"name", name}}}}); };
+  node("edge1");
+  world.api.send("POST", kDaemons, json{{"metadata", {{"name", "agent"}}},
+                                        {"spec", {{"selector", {{"matchLabels", {{"app", "agent"}}}}},
+                                                  {"template", {{"metadata", {{"labels", {{"app", "agent"}}}}}, {"spec", rest_test::kPod["spec"]}}}}}});
+  const std::string path = std::string(kDaemons) + "/agent";
+  CHECK(world.until([&] { return world.number(path, "numberAvailable") == 1; }));
+  node("edge2");
+  CHECK(world.until([&] { return world.number(path, "numberAvailable") == 2; }));
+  CHECK(world.items(kPods).size() == 2);
+  CHECK(world.api.patch(path, "strategic-merge", R"({"spec":{"template":{"spec":{"containers":[{"name":"c","image":"a:2"}]}}}})")->status == 200);
+  CHECK(world.until([&] { return world.images() == std::set<std::string>{"a:2"} && world.number(path, "updatedNumberScheduled") == 2 && world.number(path, "numberAvailable") == 2; }));
+  CHECK(world.items("/apis/apps/v1/namespaces/default/controllerrevisions").size() == 2);
+  CHECK(world.comes_to_rest());
+  world.api.raw("DELETE", path);
+  CHECK(world.until([&] { return world.items(kPods).empty() && world.items("/apis/apps/v1/namespaces/default/controllerrevisions").empty(); }));
 }
 
 TEST_CASE("collector: background, foreground and orphan, as the deletion asks") {

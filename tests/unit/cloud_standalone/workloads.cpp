@@ -39,6 +39,7 @@ PodView pod(const std::string& name, const char* phase = "Running", bool ready =
   out.uid = "u-" + name;
   out.owner = "u-rs";
   out.node = "edge1";
+  out.bound = true;
   out.phase = phase;
   out.labels = R"({"app":"web"})";
   out.ready = ready;
@@ -89,7 +90,7 @@ TEST_CASE("replica set: a pod on its way out counts no more, and is not deleted 
 
 TEST_CASE("replica set: gives up those that serve least, as Kubernetes ranks them") {
   PodView unbound = pod("unbound", "Pending", false), pending = pod("pending", "Pending", false), unready = pod("unready", "Running", false);
-  unbound.node = "";
+  unbound.bound = false;
   PodView cheap = pod("cheap"), young = pod("young"), restarted = pod("restarted"), old = pod("old");
   cheap.deletion_cost = -5;
   young.ready_since = kNow - 5;

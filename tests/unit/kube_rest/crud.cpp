@@ -71,7 +71,7 @@ TEST_CASE("refusals: what, where and why, as kube-apiserver words them") {
   CHECK(answer->parsed()["message"] == R"(pods "none" not found)");
   CHECK(answer->parsed()["details"] == json::parse(R"({"name":"none","kind":"pods"})"));
   CHECK(api.send("POST", "/api/v1/namespaces/nope/pods", kPod)->parsed()["message"] == R"(namespaces "nope" not found)");
-  CHECK(api.get("/apis/apps/v1/daemonsets")->status == 404);
+  CHECK(api.get("/apis/apps/v1/statefulsets")->status == 404);
   CHECK(api.get(std::string(kPods) + "/p/log")->status == 501);
   CHECK(api.raw("DELETE", "/api/v1/namespaces/default")->status == 403);
   api.allow = false;

@@ -114,7 +114,7 @@ TEST_CASE("tables and discovery of workloads; what no one enforces is not taken"
   std::map<std::string, json> resources;
   const json listed = api.get("/apis/apps/v1")->parsed();
   for (const json& one : listed["resources"]) resources[one["name"].get<std::string>()] = one;
-  CHECK(resources.size() == 6);
+  CHECK(resources.size() == 9);
   CHECK(resources["deployments"]["categories"] == json{"all"});
   CHECK(resources["deployments/scale"]["kind"] == "Scale");
   CHECK(resources["deployments/scale"]["group"] == "autoscaling");

@@ -57,6 +57,10 @@ class Index {
     for (auto at = items_.lower_bound(ns + "/"); at != items_.end() && at->second.ns == ns; ++at) out.push_back(&at->second);
     return out;
   }
+  template <class Fn>
+  void each(Fn fn) const {
+    for (const auto& item : items_) fn(item.second);
+  }
 
  private:
   void forget(const T& item) {

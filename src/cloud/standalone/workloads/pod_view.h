@@ -10,13 +10,14 @@ namespace kubeedge::cloud::workloads {
 
 struct PodView {
   std::string ns, name, uid, owner;      // owner: the uid of its controller
-  std::string node, phase;               // node: "" while it is not bound
+  std::string node, phase;               // node: where it is or, of a daemon's pod, where alone it may go; "" = not yet known
   std::string labels;                    // JSON text: a tree of them is five times as large
-  bool deleting = false, ready = false;
+  bool deleting = false, ready = false, bound = false;
   std::int64_t created = 0, ready_since = 0;   // Unix seconds
   std::int64_t restarts = 0, deletion_cost = 0;
   std::uint64_t version = 0;
 
+  std::string label(const char* name) const;
   std::string key() const { return ns + "/" + name; }
   bool over() const { return phase == "Succeeded" || phase == "Failed"; }
   bool active() const { return !over() && !deleting; }

@@ -66,7 +66,7 @@ std::vector<PodView> victims_first(std::vector<PodView> pods, std::int64_t now) 
   for (const PodView& pod : pods) ++crowd[pod.node];
   const auto rank = [&](const PodView& pod) {
     const int phase = pod.phase == "Pending" ? 0 : pod.phase == "Running" ? 2 : 1;
-    return std::tuple(!pod.node.empty(), phase, pod.ready, pod.deletion_cost, -crowd[pod.node], pod.ready ? now - pod.ready_since : 0, -pod.restarts, -pod.created, pod.name);
+    return std::tuple(pod.bound, phase, pod.ready, pod.deletion_cost, -crowd[pod.node], pod.ready ? now - pod.ready_since : 0, -pod.restarts, -pod.created, pod.name);
   };
   std::sort(pods.begin(), pods.end(), [&](const PodView& a, const PodView& b) { return rank(a) < rank(b); });
   return pods;

@@ -11,14 +11,18 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cloud/standalone/workloads/node_view.h"
 #include "cloud/standalone/workloads/pod_view.h"
 #include "kube/client/kube_client.h"
 
 namespace kubeedge::cloud::workloads {
 
 inline const kube::Resource kPods{"", "v1", "pods"};
+inline const kube::Resource kNodes{"", "v1", "nodes"};
 inline const kube::Resource kDeployments{"apps", "v1", "deployments"};
 inline const kube::Resource kReplicaSets{"apps", "v1", "replicasets"};
+inline const kube::Resource kDaemonSets{"apps", "v1", "daemonsets"};
+inline const kube::Resource kRevisions{"apps", "v1", "controllerrevisions"};
 
 // What an Event of the workload tells of an action once it is done. "" = nothing.
 struct Note {
@@ -36,8 +40,9 @@ struct Action {
 // Everything about one workload.
 struct State {
   nlohmann::json parent;
-  std::vector<nlohmann::json> children;     // ReplicaSets that it controls
+  std::vector<nlohmann::json> children;     // ReplicaSets or ControllerRevisions that it controls
   std::vector<PodView> pods;                // that it controls, or (of a Deployment) that its ReplicaSets do
+  std::vector<NodeView> nodes;              // for a DaemonSet
   std::set<std::string> taken;              // names in the namespace that children of others have
   std::string failure;                      // why the last create was refused; "" = it was not
   std::int64_t now = 0;                     // Unix seconds

@@ -44,6 +44,8 @@ KINDS = [
     ("core", "ResourceQuota", "", "resourcequotas", ["quota"], True, "status"),
     ("apps", "Deployment", "apps", "deployments", ["deploy"], True, "status scale all"),
     ("apps", "ReplicaSet", "apps", "replicasets", ["rs"], True, "status scale all"),
+    ("apps", "DaemonSet", "apps", "daemonsets", ["ds"], True, "status all"),
+    ("apps", "ControllerRevision", "apps", "controllerrevisions", [], True, ""),
     ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, ""),
     ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, ""),
     ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, ""),
