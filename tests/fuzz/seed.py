@@ -42,6 +42,14 @@ put("ws_frame", {
     "fragments": b"\x07" + frame(1, text[:90], fin=False) + frame(9, b"ping") + frame(0, text[90:], fin=False) + frame(0, b""),
     "close": b"\x03" + frame(8, b"\x03\xe8bye") + frame(1, b"late"), "long": b"\x7f" + frame(1, text * 5), "huge": b"\x03" + frame(1, b"")[:1] + b"\xff" + b"\x7f" * 8})
 
+# MQTT 3.1.1 as mosquitto sends it to the receiver: CONNACK, SUBACK, PINGRESP, then messages.
+opened = b"\x20\x02\x00\x00\x90\x04\x00\x01\x01\x01\xd0\x00"
+message = lambda topic, body, number: (lambda rest: bytes([0x32 if number else 0x30]) + bytes([len(rest)]) + rest)(  # noqa: E731
+    struct.pack(">H", len(topic)) + topic + (struct.pack(">H", number) if number else b"") + body)
+put("mqtt_receive", {
+    "two": b"\x00" + opened + message(b"a/x", b"one", 1) + message(b"b", b"two", 2), "qos0": b"\x05" + opened + message(b"b", b"", 0), "large": b"\x7f" + opened + b"\x32\xe8\x07\x00\x01a\x00\x07" + b"x" * 995,
+    "refused": b"\x01\x20\x02\x00\x05", "no-subscription": b"\x00\x20\x02\x01\x00\x90\x04\x00\x01\x80\x01", "length": b"\x00" + opened + b"\x30\xff\xff\xff\xff\x01", "qos2": b"\x00" + opened + b"\x34\x05\x00\x01a\x00\x01"})
+
 put("tunnel", {path.stem.removeprefix("tunnel-"): path.read_bytes() for path in sorted(HUB.glob("tunnel-*.bin"))}
     | {"window": b"\x01\x40\xac\x02", "long-number": b"\xff" * 11})
 log = "2026-11-25T10:00:00.1Z stdout F one\n2026-11-25T10:00:01.123456789Z stderr F two\n2026-11-25T10:00:02Z stdout P thr\n2026-11-25T11:00:03+01:00 stdout F ee\n"

@@ -56,11 +56,11 @@ class Broker:
                               input=text if isinstance(text, bytes) else None, capture_output=True)
         return done.returncode
 
-    def ask(self, topic):
+    def ask(self, topic, *more):
         """Whether DeviceTwin answers, which needs its subscriptions."""
-        ear = subprocess.Popen(self.command("mosquitto_sub", "-W", 2, "-C", 1, "-t", topic + "/result"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        ear = subprocess.Popen(self.command("mosquitto_sub", "-W", 2, "-C", 1, "-t", topic + "/result", *more), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         time.sleep(0.2)
-        self.publish(topic, "{}")
+        self.publish(topic, "{}", *more)
         return ear.communicate()[0].strip()
 
 
@@ -133,12 +133,15 @@ def rules(world):
 
 
 def kinds_of_messages(world):
-    """QoS 0, 1, 2 and retained ones arrive, what is too long or no text is refused, and the connection stays."""
+    """QoS 0, 1, 2, those of MQTT 5 and retained ones arrive, what is too long or no text is refused, and the connection stays."""
     broker, lab = world.broker, world.lab
     for qos in (0, 1, 2):
         assert broker.publish("default/up", f"qos {qos}", qos=qos) == 0
         world.arrives("/up", f"qos {qos}")
         assert world.got("/up").count(f"qos {qos}") == 1
+    assert broker.publish("default/up", "of MQTT 5", "-V", "mqttv5") == 0
+    world.arrives("/up", "of MQTT 5")
+    assert broker.ask(TWIN, "-V", "mqttv5"), "DeviceTwin does not answer an app that speaks MQTT 5"
     lines = broker.log().count("New client connected")
     refused = world.metric("kubeedge_eventbus_refused_messages_total")
     assert broker.publish("default/up", b"x" * (MIB + 1)) == 0 and broker.publish("default/up", b"\xff\xfe") == 0
@@ -156,7 +159,7 @@ def kinds_of_messages(world):
     world.edge_up()
     world.arrives("/up", "away 49", seconds=20)
     assert [one for one in world.got("/up") if one.startswith("away")] == [f"away {number}" for number in range(50)]
-    print("QoS 0, 1, 2, retained, a megabyte; too long and no text refused; 50 kept by the broker's session")
+    print("QoS 0, 1, 2, MQTT 5, retained, a megabyte; too long and no text refused; 50 kept by the broker's session")
 
 
 class Ledger(threading.Thread):

@@ -98,6 +98,7 @@ class Preparation {
   Result<void> write(const std::string& config) {
     if (Result<void> made = runtime::make_folder(options_.folder); !made) return made;
     if (Result<void> given = give(options_.folder, 0700); !given) return given;
+    if (Result<void> open = reachable(); !open) return open;
     if (Result<void> written = put(kBrokerConfigFile, config); !written) return written;
     const MqttOptions& mqtt = options_.mqtt;
     if (!mqtt.username.empty()) {
@@ -112,6 +113,18 @@ class Preparation {
       auto text = runtime::read_text_file(from);
       if (!text) return text.error().in("internal broker with TLS (eventBusTLS)");
       if (Result<void> written = put(name, *text); !written) return written;
+    }
+    return {};
+  }
+
+  // For mosquitto's user, through folders that are not its own.
+  Result<void> reachable() const {
+    if (account_.name.empty()) return {};
+    for (std::string above = options_.folder.substr(0, options_.folder.rfind('/')); !above.empty(); above.resize(above.rfind('/'))) {
+      struct stat facts {};
+      if (::stat(above.c_str(), &facts) != 0) return base::error(Errc::kIo, "{}: {}", above, std::strerror(errno));
+      if ((facts.st_mode & S_IXOTH) == 0 && facts.st_uid != account_.uid)
+        return base::error(Errc::kPermissionDenied, "internal broker: user {} cannot reach {}: chmod o+x {}", account_.name, options_.folder, above);
     }
     return {};
   }
