@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deployments, ReplicaSets and DaemonSets of cloudcore --standalone on an edge with a real containerd, driven and read through kubectl and ctr."""
+"""Deployments, ReplicaSets, DaemonSets and Jobs of cloudcore --standalone on an edge with a real containerd, driven and read through kubectl and ctr."""
 import json
 import os
 import pathlib
@@ -269,10 +269,40 @@ def daemons(lab):
     until(10, "its history is collected", lambda: not items(lab, "controllerrevisions"))
 
 
+def jobs(lab):
+    """a Job runs to its end once, its pod may go then; one that fails is given up; kill -9 in between counts nothing twice."""
+    lab.kubectl("create", "job", "hello", f"--image={IMAGE}", "--", "sh", "-c", "echo said once")
+    lab.kubectl("wait", "--for=condition=complete", "job/hello", "--timeout=30s")
+    assert lab.kubectl("get", "job", "hello", "--no-headers").stdout.split()[:3] == ["hello", "Complete", "1/1"]
+    assert lab.kubectl("logs", "job/hello").stdout == "said once\n"
+    lab.kubectl("delete", "pod", "-l", "job-name=hello")
+    many = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "many"}, "spec": {"parallelism": 3, "completions": 6, "backoffLimit": 0,
+            "template": {"spec": {"hostNetwork": True, "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+                                  "containers": [{"name": "c", "image": IMAGE, "command": ["sh", "-c", "sleep 0.5"]}]}}}}
+    lab.apply(many)
+    until(20, "the first have ended", lambda: json.loads(lab.kubectl("get", "job", "many", "-o", "json").stdout)["status"].get("succeeded", 0) >= 1)
+    lab.kill("cloudcore")
+    lab.cloud_up()
+    lab.kubectl("wait", "--for=condition=complete", "job/many", "--timeout=40s")
+    status = json.loads(lab.kubectl("get", "job", "many", "-o", "json").stdout)["status"]
+    assert status["succeeded"] == 6 and "failed" not in status and status["uncountedTerminatedPods"] == {}, status
+    assert len(items(lab, "pods", "-l", "job-name=many")) == 6
+    assert not items(lab, "pods", "-l", "job-name=hello"), "a job that is over runs nothing again"
+    many["metadata"]["name"] = "bad"
+    many["spec"]["template"]["spec"]["containers"][0]["command"] = ["sh", "-c", "exit 3"]
+    lab.apply(many)
+    lab.kubectl("wait", "--for=condition=failed", "job/bad", "--timeout=40s")
+    assert "BackoffLimitExceeded" in lab.kubectl("describe", "job", "bad").stdout or "specified backoff limit" in lab.kubectl("get", "job", "bad", "-o", "yaml").stdout
+    lab.kubectl("delete", "job", "hello", "many", "bad")
+    until(20, "their pods are collected", lambda: not items(lab, "pods", "-l", "job-name"))
+
+
 def refused(lab):
     """What no controller here acts on is not taken, and a misspelt field is named."""
-    for kind in (("job", "j"), ("cronjob", "c", "--schedule=* * * * *")):
-        assert lab.kubectl("create", *kind, f"--image={IMAGE}", check=False).returncode != 0
+    assert lab.kubectl("create", "cronjob", "c", "--schedule=* * * * *", f"--image={IMAGE}", check=False).returncode != 0
+    indexed = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "i"}, "spec": {"completionMode": "Indexed", "completions": 1, "template": {
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": IMAGE}]}}}}
+    assert "Indexed is not supported by this server" in lab.kubectl("create", "-f", "-", stdin=json.dumps(indexed), check=False).stderr
     unknown = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "d"}}
     assert 'no matches for kind "StatefulSet"' in lab.kubectl("apply", "--validate=false", "-f", "-", stdin=json.dumps(unknown), check=False).stderr
     for kind in ("LimitRange", "ResourceQuota"):
@@ -289,7 +319,7 @@ def refused(lab):
     assert "maxSurge" in lab.kubectl("explain", "deployment.spec.strategy.rollingUpdate").stdout
 
 
-STEPS = (created, scaled, replaced, rolled, history, stuck, deleted, drained, killed, daemons, refused)
+STEPS = (created, scaled, replaced, rolled, history, stuck, deleted, drained, killed, daemons, jobs, refused)
 
 with Lab() as lab:
     lab.containerd_up()

@@ -14,6 +14,7 @@
 #include "cloud/standalone/workloads/deployment.h"
 #include "cloud/standalone/workloads/expectations.h"
 #include "cloud/standalone/workloads/index.h"
+#include "cloud/standalone/workloads/job.h"
 #include "cloud/standalone/workloads/replica_set.h"
 #include "kube/client/informer.h"
 #include "kube/schema/label_selector.h"
@@ -47,10 +48,11 @@ const Controller kControllers[] = {
     {workloads::kDeployments, {workloads::kReplicaSets}, "deployment-controller", workloads::plan_deployment},
     {workloads::kReplicaSets, {workloads::kPods}, "replicaset-controller", workloads::plan_replica_set},
     {workloads::kDaemonSets, {workloads::kRevisions, workloads::kPods}, "daemonset-controller", workloads::plan_daemon_set, true},
+    {workloads::kJobs, {workloads::kPods}, "job-controller", workloads::plan_job},
 };
 
 // All that is kept as text: the workloads, and what they make but pods.
-const kube::Resource kKept[] = {workloads::kDeployments, workloads::kReplicaSets, workloads::kDaemonSets, workloads::kRevisions};
+const kube::Resource kKept[] = {workloads::kDeployments, workloads::kReplicaSets, workloads::kDaemonSets, workloads::kRevisions, workloads::kJobs};
 
 // "deployments ns/name": what the queue knows a workload by.
 std::string queue_key(const std::string& plural, const std::string& ns_name) { return plural + " " + ns_name; }

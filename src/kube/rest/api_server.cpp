@@ -748,7 +748,7 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     const bool core = kind.group.empty();
     const bool is_namespace = core && kind.kind == "Namespace";
     const std::int64_t grace = core && kind.kind == "Pod" ? pod_grace(object, wanted) : 0;
-    const bool ordered = order_propagation(object, wanted.propagation);
+    const bool ordered = order_propagation(kind, object, wanted.propagation);
     const bool gone = grace == 0 && !is_namespace && !has_finalizers(object);
     if (wanted.dry_run) return done(Removed{std::move(object), gone});
 

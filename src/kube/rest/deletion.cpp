@@ -41,11 +41,12 @@ std::variant<DeleteOptions, Failure> delete_options(const Query& query, const Js
   return out;
 }
 
-bool order_propagation(Json& object, const std::string& propagation) {
+bool order_propagation(const schema::Kind& kind, Json& object, const std::string& propagation) {
   const Json before = member(member(object, "metadata"), "finalizers");
   const Json old = before.is_array() ? before : Json::array();
-  // Who says nothing gets what was ordered before.
-  const bool orphan = propagation.empty() ? has(old, kOrphanFinalizer) : propagation == "Orphan";
+  // Who says nothing gets what was ordered before; of a Job the pods stay, as Kubernetes has it since batch/v1 began.
+  const bool job = kind.group == "batch" && kind.kind == "Job" && !has(old, kForegroundFinalizer);
+  const bool orphan = propagation.empty() ? has(old, kOrphanFinalizer) || job : propagation == "Orphan";
   const bool foreground = propagation.empty() ? !orphan && has(old, kForegroundFinalizer) : propagation == "Foreground";
   Json now = Json::array();
   for (const Json& finalizer : old)

@@ -24,6 +24,6 @@ struct DeleteOptions {
 std::variant<DeleteOptions, Failure> delete_options(const Query& query, const Json& body);
 
 // Writes the garbage collector's orders into `object`'s finalizers; whether that changed them.
-bool order_propagation(Json& object, const std::string& propagation);
+bool order_propagation(const schema::Kind& kind, Json& object, const std::string& propagation);
 
 }  // namespace kubeedge::kube::rest

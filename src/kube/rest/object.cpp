@@ -20,7 +20,7 @@ Failure cannot_handle(const schema::Kind& kind, const std::string& why) {
 }
 
 // The kinds whose metadata.generation counts the changes of what is wanted.
-bool counts_generations(const schema::Kind& kind) { return kind.custom || (kind.group == "apps" && kind.status); }
+bool counts_generations(const schema::Kind& kind) { return kind.custom || ((kind.group == "apps" || kind.group == "batch") && kind.status); }
 
 // After defaults: whether a workload wants something else than before.
 void count_generation(const schema::Kind& kind, const Json& before, Json& after) {

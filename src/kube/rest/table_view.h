@@ -33,7 +33,7 @@ constexpr Column kAge{"Age", "string", 0, ""};
 
 // In table_access.cpp: roles and their bindings, certificates, volumes, classes.
 const std::vector<View>& access_views();
-// In table_workloads.cpp: the kinds of apps.
+// In table_workloads.cpp: the kinds of apps and batch.
 const std::vector<View>& workload_views();
 
 inline const Json& at(const Json& object, std::initializer_list<std::string_view> path) {

@@ -1,4 +1,4 @@
-// Tables of the kinds of apps.
+// Tables of the kinds of apps and batch.
 #include "kube/rest/table_view.h"
 #include "kube/schema/label_selector.h"
 
@@ -65,6 +65,33 @@ Json revision_cells(const Json& o, std::int64_t now) {
   return Json::array({text(o, {"metadata", "name"}), controller, count(o, {"revision"}), age(o, now)});
 }
 
+std::string job_status(const Json& o) {
+  const auto is = [&](std::string_view type) {
+    const Json& conditions = at(o, {"status", "conditions"});
+    for (const Json& one : conditions.is_array() ? conditions : Json::array())
+      if (text(one, {"type"}) == type) return text(one, {"status"}) == "True";
+    return false;
+  };
+  if (is("Complete")) return "Complete";
+  if (is("Failed")) return "Failed";
+  if (!at(o, {"metadata", "deletionTimestamp"}).is_null()) return "Terminating";
+  if (is("Suspended")) return "Suspended";
+  return is("FailureTarget") ? "FailureTarget" : "Running";
+}
+
+Json job_cells(const Json& o, std::int64_t now) {
+  const std::int64_t done = count(o, {"status", "succeeded"}), parallel = count(o, {"spec", "parallelism"});
+  std::string completions = fmt::format("{}/1", done);
+  if (!at(o, {"spec", "completions"}).is_null()) completions = fmt::format("{}/{}", done, count(o, {"spec", "completions"}));
+  else if (parallel > 1) completions += fmt::format(" of {}", parallel);
+  std::string took;
+  if (const auto begun = base::from_rfc3339(text(o, {"status", "startTime"})))
+    took = human_duration(base::from_rfc3339(text(o, {"status", "completionTime"})).value_or(now) - *begun);
+  Json out = Json::array({text(o, {"metadata", "name"}), job_status(o), completions, took, age(o, now)});
+  add_wide(out, at(o, {"spec"}));
+  return out;
+}
+
 }  // namespace
 
 const std::vector<View>& workload_views() {
@@ -76,6 +103,7 @@ const std::vector<View>& workload_views() {
        {kName, number("Desired"), number("Current"), number("Ready"), number("Up-to-date"), number("Available"), column("Node Selector"), kAge, names, images, selector},
        daemon_set_cells},
       {"apps", "ControllerRevision", {kName, column("Controller"), column("Revision"), kAge}, revision_cells},
+      {"batch", "Job", {kName, column("Status"), column("Completions"), column("Duration"), kAge, names, images, selector}, job_cells},
   };
   return all;
 }

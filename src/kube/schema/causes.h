@@ -105,7 +105,7 @@ void validate_pod_update(const Json& before, const Json& after, Causes& causes);
 void default_rbac(Json& object);
 void validate_rbac(const Kind& kind, const Json& object, Causes& causes);
 void validate_rbac_update(const Json& before, const Json& after, Causes& causes);
-// In validate_workloads.cpp: the kinds of apps.
+// In validate_workloads.cpp: the kinds of apps and batch.
 void validate_workload(const Kind& kind, const Json& object, Causes& causes);
 void validate_workload_update(const Kind& kind, const Json& before, const Json& after, Causes& causes);
 // In validate.cpp: labels and the like, also of nodeSelector.

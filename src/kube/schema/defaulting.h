@@ -15,7 +15,7 @@ inline void put_number(Json& object, std::string_view name, int value) {
   if (int_at(object, name) == 0) object[std::string(name)] = value;
 }
 
-// In defaults_workloads.cpp: the kinds of apps.
-void default_workload(const Kind& kind, Json& object);
+// In defaults_workloads.cpp: the kinds of apps and batch. `created`: the object is new, not changed.
+void default_workload(const Kind& kind, Json& object, bool created);
 
 }  // namespace kubeedge::kube::schema

@@ -356,8 +356,8 @@ void apply_defaults(const Kind& kind, Json& object, std::string_view random5) {
     else if (kind.kind == "Namespace") default_namespace(object);
     else if (kind.kind == "Node") default_node(object);
     else if (kind.kind == "Service") default_service(object);
-  } else if (kind.group == "apps") {
-    default_workload(kind, object);
+  } else if (kind.group == "apps" || kind.group == "batch") {
+    default_workload(kind, object, !random5.empty());
   } else if (kind.group == "rbac.authorization.k8s.io") {
     default_rbac(object);
   } else if (kind.kind == "TokenRequest" && at(object, "spec").is_object()) {

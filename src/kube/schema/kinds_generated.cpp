@@ -20,17 +20,18 @@ extern const Object
     EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexPersistentVolumeSource,
     FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource,
     GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias, HostIP, HostPathVolumeSource,
-    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, KeyToPath, LabelSelector, LabelSelectorAttributes,
-    LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem, LimitRangeSpec,
-    LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview, LocalVolumeSource,
-    ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec, NamespaceStatus, Node,
-    NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
-    NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo,
-    NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, Job, JobCondition, JobSpec, JobStatus, KeyToPath, LabelSelector,
+    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem,
+    LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview,
+    LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec,
+    NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints,
+    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec,
+    NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
     PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, PersistentVolumeStatus,
     PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
-    PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
+    PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, PodIP, PodOS,
+    PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
     PodTemplateSpec, PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe,
     ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ReplicaSet, ReplicaSetCondition,
     ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceQuota,
@@ -41,11 +42,11 @@ extern const Object
     SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount,
     ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass,
     StorageOSPersistentVolumeSource, StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec,
-    SubjectAccessReviewStatus, SubjectRulesReviewStatus, Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec,
-    TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySelectorLabelRequirement,
-    TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, UserInfo, Volume, VolumeDevice,
-    VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection, VolumeResourceRequirements, VsphereVirtualDiskVolumeSource,
-    WeightedPodAffinityTerm, WindowsSecurityContextOptions;
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus, SuccessPolicy, SuccessPolicyRule, Sysctl, TCPSocketAction, Taint, TokenRequest,
+    TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySelectorLabelRequirement,
+    TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, UncountedTerminatedPods, UserInfo,
+    Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection, VolumeResourceRequirements,
+    VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
@@ -133,6 +134,11 @@ constexpr Field ControllerRevision_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), any("data").drop(),
     integer64("revision").write().must()};
 constexpr Object ControllerRevision{"io.k8s.api.apps.v1.ControllerRevision", ControllerRevision_f};
+
+constexpr Field Job_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", JobSpec).write(),
+    object("status", JobStatus).write()};
+constexpr Object Job{"io.k8s.api.batch.v1.Job", Job_f};
 
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
@@ -399,6 +405,19 @@ constexpr Field DaemonSetStatus_f[] = {
     integer32("updatedNumberScheduled").drop(), integer32("numberAvailable").drop(), integer32("numberUnavailable").drop(),
     integer32("collisionCount"), objects("conditions", DaemonSetCondition).drop().merged("type")};
 constexpr Object DaemonSetStatus{"io.k8s.api.apps.v1.DaemonSetStatus", DaemonSetStatus_f};
+
+constexpr Field JobSpec_f[] = {
+    integer32("parallelism"), integer32("completions"), integer64("activeDeadlineSeconds"), object("podFailurePolicy", PodFailurePolicy),
+    object("successPolicy", SuccessPolicy), integer32("backoffLimit"), integer32("backoffLimitPerIndex"), integer32("maxFailedIndexes"),
+    object("selector", LabelSelector), boolean("manualSelector"), object("template", PodTemplateSpec).write().must(),
+    integer32("ttlSecondsAfterFinished"), str("completionMode"), boolean("suspend"), str("podReplacementPolicy"), str("managedBy")};
+constexpr Object JobSpec{"io.k8s.api.batch.v1.JobSpec", JobSpec_f};
+
+constexpr Field JobStatus_f[] = {
+    objects("conditions", JobCondition).drop().merged("type"), time("startTime"), time("completionTime"), integer32("active").drop(),
+    integer32("succeeded").drop(), integer32("failed").drop(), integer32("terminating"), str("completedIndexes").drop(),
+    str("failedIndexes"), object("uncountedTerminatedPods", UncountedTerminatedPods), integer32("ready")};
+constexpr Object JobStatus{"io.k8s.api.batch.v1.JobStatus", JobStatus_f};
 
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
@@ -863,6 +882,23 @@ constexpr Field DaemonSetCondition_f[] = {
     str("message").drop()};
 constexpr Object DaemonSetCondition{"io.k8s.api.apps.v1.DaemonSetCondition", DaemonSetCondition_f};
 
+constexpr Field PodFailurePolicy_f[] = {
+    objects("rules", PodFailurePolicyRule).write().must()};
+constexpr Object PodFailurePolicy{"io.k8s.api.batch.v1.PodFailurePolicy", PodFailurePolicy_f};
+
+constexpr Field SuccessPolicy_f[] = {
+    objects("rules", SuccessPolicyRule).write().must()};
+constexpr Object SuccessPolicy{"io.k8s.api.batch.v1.SuccessPolicy", SuccessPolicy_f};
+
+constexpr Field JobCondition_f[] = {
+    str("type").write().must(), str("status").write().must(), time("lastProbeTime").write(), time("lastTransitionTime").write(),
+    str("reason").drop(), str("message").drop()};
+constexpr Object JobCondition{"io.k8s.api.batch.v1.JobCondition", JobCondition_f};
+
+constexpr Field UncountedTerminatedPods_f[] = {
+    str("succeeded", Shape::kArray).drop(), str("failed", Shape::kArray).drop()};
+constexpr Object UncountedTerminatedPods{"io.k8s.api.batch.v1.UncountedTerminatedPods", UncountedTerminatedPods_f};
+
 constexpr Field CertificateSigningRequestCondition_f[] = {
     str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
     time("lastUpdateTime").write(), time("lastTransitionTime").write()};
@@ -1135,6 +1171,15 @@ constexpr Field RollingUpdateDaemonSet_f[] = {
     int_or_str("maxUnavailable"), int_or_str("maxSurge")};
 constexpr Object RollingUpdateDaemonSet{"io.k8s.api.apps.v1.RollingUpdateDaemonSet", RollingUpdateDaemonSet_f};
 
+constexpr Field PodFailurePolicyRule_f[] = {
+    str("action").write().must(), object("onExitCodes", PodFailurePolicyOnExitCodesRequirement),
+    objects("onPodConditions", PodFailurePolicyOnPodConditionsPattern).drop()};
+constexpr Object PodFailurePolicyRule{"io.k8s.api.batch.v1.PodFailurePolicyRule", PodFailurePolicyRule_f};
+
+constexpr Field SuccessPolicyRule_f[] = {
+    str("succeededIndexes"), integer32("succeededCount")};
+constexpr Object SuccessPolicyRule{"io.k8s.api.batch.v1.SuccessPolicyRule", SuccessPolicyRule_f};
+
 constexpr Field FieldSelectorAttributes_f[] = {
     str("rawSelector").drop(), objects("requirements", FieldSelectorRequirement).drop()};
 constexpr Object FieldSelectorAttributes{"io.k8s.api.authorization.v1.FieldSelectorAttributes", FieldSelectorAttributes_f};
@@ -1242,6 +1287,16 @@ constexpr Field NodeSelectorTerm_f[] = {
     objects("matchExpressions", NodeSelectorRequirement).drop(), objects("matchFields", NodeSelectorRequirement).drop()};
 constexpr Object NodeSelectorTerm{"io.k8s.api.core.v1.NodeSelectorTerm", NodeSelectorTerm_f};
 
+constexpr Field PodFailurePolicyOnExitCodesRequirement_f[] = {
+    str("containerName"), str("operator").write().must(), integer32("values", Shape::kArray).write().must()};
+constexpr Object PodFailurePolicyOnExitCodesRequirement{"io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement",
+    PodFailurePolicyOnExitCodesRequirement_f};
+
+constexpr Field PodFailurePolicyOnPodConditionsPattern_f[] = {
+    str("type").write().must(), str("status").write().must()};
+constexpr Object PodFailurePolicyOnPodConditionsPattern{"io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern",
+    PodFailurePolicyOnPodConditionsPattern_f};
+
 constexpr Field FieldSelectorRequirement_f[] = {
     str("key").write().must(), str("operator").write().must(), str("values", Shape::kArray).drop()};
 constexpr Object FieldSelectorRequirement{"io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", FieldSelectorRequirement_f};
@@ -1331,6 +1386,7 @@ constexpr Kind kBuiltin[] = {
     {"apps", "v1", "ReplicaSet", "replicasets", "replicaset", ReplicaSet_short, true, true, false, &ReplicaSet, true, true},
     {"apps", "v1", "DaemonSet", "daemonsets", "daemonset", DaemonSet_short, true, true, false, &DaemonSet, false, true},
     {"apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", {}, true, false, false, &ControllerRevision},
+    {"batch", "v1", "Job", "jobs", "job", {}, true, true, false, &Job, false, true},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
     {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
     {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},

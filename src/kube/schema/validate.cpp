@@ -422,7 +422,7 @@ std::vector<Cause> validate(const Kind& kind, const Json& object) {
     else if (kind.kind == "Endpoints") validate_endpoints(object, causes);
   } else if (kind.kind == "Lease") {
     validate_lease(object, causes);
-  } else if (kind.group == "apps") {
+  } else if (kind.group == "apps" || kind.group == "batch") {
     validate_workload(kind, object, causes);
   } else if (kind.group == "rbac.authorization.k8s.io") {
     validate_rbac(kind, object, causes);
@@ -462,7 +462,7 @@ std::vector<Cause> validate_update(const Kind& kind, const Json& before, const J
       if (!text_at(old_spec, "providerID").empty() && at(old_spec, "providerID") != at(new_spec, "providerID"))
         causes.forbidden("spec.providerID", "node updates may not change providerID except from \"\" to valid");
     }
-  } else if (kind.group == "apps") {
+  } else if (kind.group == "apps" || kind.group == "batch") {
     validate_workload_update(kind, before, after, causes);
   } else if (kind.group == "rbac.authorization.k8s.io") {
     validate_rbac_update(before, after, causes);

@@ -1,4 +1,4 @@
-// What kube-apiserver refuses of the kinds of apps.
+// What kube-apiserver refuses of the kinds of apps and batch.
 #include <algorithm>
 
 #include "base/json.h"
@@ -173,6 +173,42 @@ void validate_daemon_set(const Json& spec, Causes& causes) {
   if (gone == 0 && more == 0) causes.required(child(path, "maxUnavailable"), "cannot be 0 when maxSurge is 0");
 }
 
+// `stored`: a job itself, not the template of one.
+void validate_job_spec(const Json& spec, const std::string& path, bool stored, Causes& causes) {
+  not_negative(spec, path,
+               {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"},
+               causes);
+  const auto& mode = text_at(spec, "completionMode");
+  if (!mode.empty() && mode != "NonIndexed" && mode != "Indexed") causes.unsupported(child(path, "completionMode"), mode, {"NonIndexed", "Indexed"});
+  if (mode == "Indexed") causes.forbidden(child(path, "completionMode"), "Indexed is not supported by this server");
+  // Not carried out by the job controller: refused rather than passed over.
+  for (const auto field : {"podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"})
+    if (!at(spec, field).is_null()) causes.forbidden(child(path, field), "not supported by this server");
+  if (const auto& policy = text_at(spec, "podReplacementPolicy"); !policy.empty() && policy != "Failed" && policy != "TerminatingOrFailed")
+    causes.unsupported(child(path, "podReplacementPolicy"), policy, {"Failed", "TerminatingOrFailed"});
+  validate_template(spec, path, causes);
+  if (const auto& restart = text_at(at(at(spec, "template"), "spec"), "restartPolicy"); restart.empty() || restart == "Always")
+    causes.required(child(path, "template.spec.restartPolicy"), "valid values: \"OnFailure\", \"Never\"");
+  if (stored) validate_selection(spec, path, "", causes);
+}
+
+void validate_job(const Json& object, Causes& causes) {
+  const Json& spec = at(object, "spec");
+  const Json& metadata = at(object, "metadata");
+  const Json& labels = at(at(at(spec, "template"), "metadata"), "labels");
+  if (!true_at(spec, "manualSelector") && at(spec, "selector").is_object()) {
+    const auto own = [&](std::string_view name, std::string_view value) {
+      if (text_at(labels, name) != value)
+        causes.invalid_raw("spec.template.metadata.labels", go_map(labels), "must be '" + std::string(value) + "'");
+    };
+    for (const auto name : {"controller-uid", "batch.kubernetes.io/controller-uid"}) own(name, text_at(metadata, "uid"));
+    for (const auto name : {"job-name", "batch.kubernetes.io/job-name"}) own(name, text_at(metadata, "name"));
+    const Json generated = {{"matchLabels", {{"batch.kubernetes.io/controller-uid", text_at(metadata, "uid")}}}};
+    if (at(spec, "selector") != generated) causes.invalid_raw("spec.selector", go_selector(at(spec, "selector")), "`selector` not auto-generated");
+  }
+  validate_job_spec(spec, "spec", true, causes);
+}
+
 void validate_revision(const Json& object, Causes& causes) {
   if (int_at(object, "revision") < 0) causes.invalid("revision", at(object, "revision"), kNegative);
   if (!at(object, "data").is_object()) causes.required("data", "data is mandatory");
@@ -182,6 +218,19 @@ void same_selector(const Json& before, const Json& after, Causes& causes) {
   if (at(before, "selector") != at(after, "selector")) causes.invalid_raw("spec.selector", go_selector(at(after, "selector")), kImmutable);
 }
 
+void validate_job_update(const Json& before, const Json& after, const Json& status, Causes& causes) {
+  same_selector(before, after, causes);
+  for (const auto field : {"completions", "completionMode"})
+    if (at(before, field) != at(after, field)) causes.invalid(child("spec", field), at(after, field), kImmutable);
+  // Where it runs may change until it has started.
+  Json template_before = at(before, "template"), template_after = at(after, "template");
+  if (true_at(before, "suspend") && at(status, "startTime").is_null())
+    for (Json* one : {&template_before, &template_after})
+      for (const auto field : {"affinity", "nodeSelector", "tolerations", "schedulingGates"})
+        if ((*one)["spec"].is_object()) (*one)["spec"].erase(field);
+  if (template_before != template_after) causes.invalid_raw("spec.template", "core.PodTemplateSpec{...}", kImmutable);
+}
+
 }  // namespace
 
 void validate_workload(const Kind& kind, const Json& object, Causes& causes) {
@@ -189,11 +238,13 @@ void validate_workload(const Kind& kind, const Json& object, Causes& causes) {
   if (kind.kind == "Deployment") validate_deployment(spec, causes);
   else if (kind.kind == "ReplicaSet") validate_replica_set(spec, causes);
   else if (kind.kind == "DaemonSet") validate_daemon_set(spec, causes);
+  else if (kind.kind == "Job") validate_job(object, causes);
   else validate_revision(object, causes);
 }
 
 void validate_workload_update(const Kind& kind, const Json& before, const Json& after, Causes& causes) {
-  if (kind.kind != "ControllerRevision") same_selector(at(before, "spec"), at(after, "spec"), causes);
+  if (kind.kind == "Job") validate_job_update(at(before, "spec"), at(after, "spec"), at(before, "status"), causes);
+  else if (kind.kind != "ControllerRevision") same_selector(at(before, "spec"), at(after, "spec"), causes);
   else if (at(before, "data") != at(after, "data")) causes.invalid_raw("data", "runtime.RawExtension{...}", kImmutable);
 }
 

@@ -87,6 +87,28 @@ TEST_CASE("deletion: the order is a finalizer; it changes until it is carried ou
   CHECK(finalizers() == json{"orphan"});
 }
 
+TEST_CASE("deletion: of a Job the pods stay unless it is said otherwise") {
+  Harness api;
+  constexpr const char* kJobs = "/apis/batch/v1/namespaces/default/jobs";
+  const std::string path = std::string(kJobs) + "/j";
+  const json job = {{"metadata", {{"name", "j"}}}, {"spec", {{"template", {{"spec", {{"restartPolicy", "Never"}, {"containers", {{{"name", "c"}, {"image", "a:1"}}}}}}}}}}};
+  const auto make = [&] {
+    const auto made = api.send("POST", kJobs, job);
+    REQUIRE(made->status == 201);
+    return made->parsed();
+  };
+  const json made = make();
+  CHECK(made["spec"]["template"]["metadata"]["labels"]["controller-uid"] == made["metadata"]["uid"]);
+  CHECK(made["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] == made["metadata"]["uid"]);
+  CHECK(made["metadata"]["generation"] == 1);
+  api.raw("DELETE", path);
+  CHECK(api.get(path)->parsed()["metadata"]["finalizers"] == json{"orphan"});
+  api.patch(path, "merge", R"({"metadata":{"finalizers":null}})");
+  make();
+  CHECK(api.raw("DELETE", path, body_of("Background"), "application/json")->status == 200);
+  CHECK(api.get(path)->status == 404);
+}
+
 TEST_CASE("eviction: a deletion with its preconditions and grace") {
   Harness api;
   api.send("POST", kPods, kPod);

@@ -1,6 +1,7 @@
 // What a real kube-apiserver v1.32.2 answered to some three hundred objects (recorded by record.py): the table answers the same.
 #include <algorithm>
 #include <fstream>
+#include <regex>
 #include <set>
 
 #include <doctest/doctest.h>
@@ -31,6 +32,14 @@ void fill_metadata(const Kind& kind, Json& object) {
   metadata["creationTimestamp"] = "2026-01-01T00:00:00Z";
   if (metadata.contains("generateName") && !metadata.contains("name"))
     metadata["name"] = metadata["generateName"].get<std::string>() + std::string(kRandom);
+}
+
+// A record without what no other server can say again: the uids of new Jobs, which are in their labels, and Go's dump of a template.
+std::string plain(const std::string& line) {
+  if (line.find(R"("kind":"Job")") == std::string::npos) return line;
+  static const std::regex uid("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), dump(R"(core\.PodTemplateSpec\{.*?\}: field is immutable)");
+  const bool update = line.find(R"("before":)") != std::string::npos;
+  return std::regex_replace(update ? line : std::regex_replace(line, uid, ""), dump, "core.PodTemplateSpec{...}: field is immutable");
 }
 
 std::set<std::string> texts(const std::vector<Cause>& causes) {
@@ -129,7 +138,7 @@ TEST_CASE("a real kube-apiserver's answers") {
   const Json head = Json::parse(line);
   std::size_t questions = 0;
   while (std::getline(file, line)) {
-    const Json record = Json::parse(line);
+    const Json record = Json::parse(plain(line));
     ++questions;
     if (record.contains("before")) replay_update(record);
     else replay_create(record);

@@ -1,8 +1,11 @@
 #include "cloud/standalone/workloads/pod_view.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "cloud/standalone/json_at.h"
 #include "cloud/standalone/workloads/claims.h"
+#include "cloud/standalone/workloads/job.h"
 
 namespace kubeedge::cloud::workloads {
 namespace {
@@ -39,6 +42,7 @@ PodView view_of_pod(const json& pod) {
   if (const json& labels = json_at(pod, {"metadata", "labels"}); labels.is_object()) out.labels = base::dump_json(labels);
   out.deleting = !json_at(pod, {"metadata", "deletionTimestamp"}).is_null();
   out.created = time_of(json_at(pod, {"metadata", "creationTimestamp"}));
+  out.counted = json_text(pod, {"metadata", "annotations", kCountedAnnotation}) == "true";
   out.deletion_cost = base::to_int(json_text(pod, {"metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"})).value_or(0);
   if (const json& conditions = json_at(pod, {"status", "conditions"}); conditions.is_array())
     for (const json& one : conditions)
@@ -47,8 +51,10 @@ PodView view_of_pod(const json& pod) {
         out.ready_since = time_of(json_at(one, {"lastTransitionTime"}));
       }
   if (const json& containers = json_at(pod, {"status", "containerStatuses"}); containers.is_array())
-    for (const json& one : containers)
+    for (const json& one : containers) {
       if (const json& count = json_at(one, {"restartCount"}); count.is_number_integer()) out.restarts += count.get<std::int64_t>();
+      out.finished = std::max(out.finished, time_of(json_at(one, {"state", "terminated", "finishedAt"})));
+    }
   return out;
 }
 

@@ -13,7 +13,8 @@ struct PodView {
   std::string node, phase;               // node: where it is or, of a daemon's pod, where alone it may go; "" = not yet known
   std::string labels;                    // JSON text: a tree of them is five times as large
   bool deleting = false, ready = false, bound = false;
-  std::int64_t created = 0, ready_since = 0;   // Unix seconds
+  bool counted = false;                  // a finished pod of a job that has been counted
+  std::int64_t created = 0, ready_since = 0, finished = 0;   // Unix seconds; 0 = not
   std::int64_t restarts = 0, deletion_cost = 0;
   std::uint64_t version = 0;
 

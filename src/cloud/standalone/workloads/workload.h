@@ -22,6 +22,7 @@ inline const kube::Resource kNodes{"", "v1", "nodes"};
 inline const kube::Resource kDeployments{"apps", "v1", "deployments"};
 inline const kube::Resource kReplicaSets{"apps", "v1", "replicasets"};
 inline const kube::Resource kDaemonSets{"apps", "v1", "daemonsets"};
+inline const kube::Resource kJobs{"batch", "v1", "jobs"};
 inline const kube::Resource kRevisions{"apps", "v1", "controllerrevisions"};
 
 // What an Event of the workload tells of an action once it is done. "" = nothing.

@@ -15,6 +15,7 @@ import sys
 PACKAGES = {
     "core": ("api", "core/v1", "io.k8s.api.core.v1."),
     "apps": ("api", "apps/v1", "io.k8s.api.apps.v1."),
+    "batch": ("api", "batch/v1", "io.k8s.api.batch.v1."),
     "autoscaling": ("api", "autoscaling/v1", "io.k8s.api.autoscaling.v1."),
     "policy": ("api", "policy/v1", "io.k8s.api.policy.v1."),
     "coordination": ("api", "coordination/v1", "io.k8s.api.coordination.v1."),
@@ -46,6 +47,7 @@ KINDS = [
     ("apps", "ReplicaSet", "apps", "replicasets", ["rs"], True, "status scale all"),
     ("apps", "DaemonSet", "apps", "daemonsets", ["ds"], True, "status all"),
     ("apps", "ControllerRevision", "apps", "controllerrevisions", [], True, ""),
+    ("batch", "Job", "batch", "jobs", [], True, "status all"),
     ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, ""),
     ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, ""),
     ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, ""),
