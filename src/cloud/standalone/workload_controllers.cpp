@@ -10,6 +10,7 @@
 #include "cloud/standalone/plan_run.h"
 #include "cloud/standalone/work_queue.h"
 #include "cloud/standalone/workloads/claims.h"
+#include "cloud/standalone/workloads/cron_job.h"
 #include "cloud/standalone/workloads/daemon_set.h"
 #include "cloud/standalone/workloads/deployment.h"
 #include "cloud/standalone/workloads/expectations.h"
@@ -49,10 +50,11 @@ const Controller kControllers[] = {
     {workloads::kReplicaSets, {workloads::kPods}, "replicaset-controller", workloads::plan_replica_set},
     {workloads::kDaemonSets, {workloads::kRevisions, workloads::kPods}, "daemonset-controller", workloads::plan_daemon_set, true},
     {workloads::kJobs, {workloads::kPods}, "job-controller", workloads::plan_job},
+    {workloads::kCronJobs, {workloads::kJobs}, "cronjob-controller", workloads::plan_cron_job},
 };
 
 // All that is kept as text: the workloads, and what they make but pods.
-const kube::Resource kKept[] = {workloads::kDeployments, workloads::kReplicaSets, workloads::kDaemonSets, workloads::kRevisions, workloads::kJobs};
+const kube::Resource kKept[] = {workloads::kDeployments, workloads::kReplicaSets, workloads::kDaemonSets, workloads::kRevisions, workloads::kJobs, workloads::kCronJobs};
 
 // "deployments ns/name": what the queue knows a workload by.
 std::string queue_key(const std::string& plural, const std::string& ns_name) { return plural + " " + ns_name; }

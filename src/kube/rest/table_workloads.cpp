@@ -92,6 +92,16 @@ Json job_cells(const Json& o, std::int64_t now) {
   return out;
 }
 
+Json cron_job_cells(const Json& o, std::int64_t now) {
+  const Json& active = at(o, {"status", "active"});
+  const Json& last = at(o, {"status", "lastScheduleTime"});
+  Json out = Json::array({text(o, {"metadata", "name"}), text(o, {"spec", "schedule"}), text(o, {"spec", "timeZone"}, "<none>"),
+                          at(o, {"spec", "suspend"}) == true ? "True" : "False", active.is_array() ? active.size() : 0,
+                          last.is_string() ? since(last, now) : "<none>", age(o, now)});
+  add_wide(out, at(o, {"spec", "jobTemplate", "spec"}));
+  return out;
+}
+
 }  // namespace
 
 const std::vector<View>& workload_views() {
@@ -104,6 +114,9 @@ const std::vector<View>& workload_views() {
        daemon_set_cells},
       {"apps", "ControllerRevision", {kName, column("Controller"), column("Revision"), kAge}, revision_cells},
       {"batch", "Job", {kName, column("Status"), column("Completions"), column("Duration"), kAge, names, images, selector}, job_cells},
+      {"batch", "CronJob",
+       {kName, column("Schedule"), column("Timezone"), {"Suspend", "boolean", 0, ""}, number("Active"), column("Last Schedule"), kAge, names, images, selector},
+       cron_job_cells},
   };
   return all;
 }

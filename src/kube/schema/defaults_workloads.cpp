@@ -65,6 +65,13 @@ void default_job(Json& object, bool created) {
   if (labels.is_object() && !labels.empty() && at(object["metadata"], "labels").empty()) object["metadata"]["labels"] = labels;
 }
 
+void default_cron_job(Json& spec) {
+  put_text(spec, "concurrencyPolicy", "Allow");
+  put(spec, "suspend", false);
+  put(spec, "successfulJobsHistoryLimit", 3);
+  put(spec, "failedJobsHistoryLimit", 1);
+}
+
 }  // namespace
 
 void default_workload(const Kind& kind, Json& object, bool created) {
@@ -72,6 +79,7 @@ void default_workload(const Kind& kind, Json& object, bool created) {
   if (kind.kind == "Deployment") default_deployment(object["spec"]);
   else if (kind.kind == "DaemonSet") default_daemon_set(object);
   else if (kind.kind == "Job") default_job(object, created);
+  else if (kind.kind == "CronJob") default_cron_job(object["spec"]);
   else put(object["spec"], "replicas", 1);
 }
 

@@ -13,40 +13,40 @@ extern const Object
     ClusterRole, ClusterRoleBinding, ClusterTrustBundleProjection, Condition, ConfigMap, ConfigMapEnvSource, ConfigMapKeySelector,
     ConfigMapNodeConfigSource, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerImage, ContainerPort,
     ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, ControllerRevision, DaemonEndpoint, DaemonSet, DaemonSetCondition, DaemonSetSpec, DaemonSetStatus,
-    DaemonSetUpdateStrategy, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, DeploymentStrategy,
-    DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress, EndpointPort,
-    EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event, EventSeries,
-    EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement, FlexPersistentVolumeSource,
-    FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource,
+    ContainerUser, ControllerRevision, CronJob, CronJobSpec, CronJobStatus, DaemonEndpoint, DaemonSet, DaemonSetCondition, DaemonSetSpec,
+    DaemonSetStatus, DaemonSetUpdateStrategy, DeleteOptions, Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus,
+    DeploymentStrategy, DownwardAPIProjection, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, EndpointAddress,
+    EndpointPort, EndpointSubset, Endpoints, EnvFromSource, EnvVar, EnvVarSource, EphemeralContainer, EphemeralVolumeSource, Event,
+    EventSeries, EventSource, Eviction, ExecAction, FCVolumeSource, FieldSelectorAttributes, FieldSelectorRequirement,
+    FlexPersistentVolumeSource, FlexVolumeSource, FlockerVolumeSource, GCEPersistentDiskVolumeSource, GRPCAction, GitRepoVolumeSource,
     GlusterfsPersistentVolumeSource, GlusterfsVolumeSource, HTTPGetAction, HTTPHeader, HostAlias, HostIP, HostPathVolumeSource,
-    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, Job, JobCondition, JobSpec, JobStatus, KeyToPath, LabelSelector,
-    LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange, LimitRangeItem,
-    LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference, LocalSubjectAccessReview,
-    LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition, NamespaceSpec,
-    NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus, NodeDaemonEndpoints,
-    NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, NodeSpec,
-    NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta, ObjectReference, OwnerReference,
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
-    PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec, PersistentVolumeStatus,
-    PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition, PodDNSConfig, PodDNSConfigOption,
-    PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, PodIP, PodOS,
-    PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, PodSecurityContext, PodSpec, PodStatus,
-    PodTemplateSpec, PolicyRule, PortStatus, PortworxVolumeSource, Preconditions, PreferredSchedulingTerm, PriorityClass, Probe,
-    ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource, RBDVolumeSource, ReplicaSet, ReplicaSetCondition,
-    ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim, ResourceFieldSelector, ResourceHealth, ResourceQuota,
-    ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule, ResourceStatus, Role, RoleBinding, RoleRef,
-    RollingUpdateDaemonSet, RollingUpdateDeployment, SELinuxOptions, Scale, ScaleIOPersistentVolumeSource, ScaleIOVolumeSource,
-    ScaleSpec, ScaleStatus, ScopeSelector, ScopedResourceSelectorRequirement, SeccompProfile, Secret, SecretEnvSource, SecretKeySelector,
-    SecretProjection, SecretReference, SecretVolumeSource, SecurityContext, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-    SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, Service, ServiceAccount,
-    ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig, SleepAction, StorageClass,
-    StorageOSPersistentVolumeSource, StorageOSVolumeSource, Subject, SubjectAccessReview, SubjectAccessReviewSpec,
-    SubjectAccessReviewStatus, SubjectRulesReviewStatus, SuccessPolicy, SuccessPolicyRule, Sysctl, TCPSocketAction, Taint, TokenRequest,
-    TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus, Toleration, TopologySelectorLabelRequirement,
-    TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference, TypedObjectReference, UncountedTerminatedPods, UserInfo,
-    Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity, VolumeProjection, VolumeResourceRequirements,
-    VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
+    ISCSIPersistentVolumeSource, ISCSIVolumeSource, ImageVolumeSource, Job, JobCondition, JobSpec, JobStatus, JobTemplateSpec, KeyToPath,
+    LabelSelector, LabelSelectorAttributes, LabelSelectorRequirement, Lease, LeaseSpec, Lifecycle, LifecycleHandler, LimitRange,
+    LimitRangeItem, LimitRangeSpec, LinuxContainerUser, LoadBalancerIngress, LoadBalancerStatus, LocalObjectReference,
+    LocalSubjectAccessReview, LocalVolumeSource, ManagedFieldsEntry, ModifyVolumeStatus, NFSVolumeSource, Namespace, NamespaceCondition,
+    NamespaceSpec, NamespaceStatus, Node, NodeAddress, NodeAffinity, NodeCondition, NodeConfigSource, NodeConfigStatus,
+    NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, NodeSpec, NodeStatus, NodeSystemInfo, NonResourceAttributes, NonResourceRule, ObjectFieldSelector, ObjectMeta,
+    ObjectReference, OwnerReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimCondition, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimStatus, PersistentVolumeClaimTemplate, PersistentVolumeClaimVolumeSource, PersistentVolumeSpec,
+    PersistentVolumeStatus, PhotonPersistentDiskVolumeSource, Pod, PodAffinity, PodAffinityTerm, PodAntiAffinity, PodCondition,
+    PodDNSConfig, PodDNSConfigOption, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule, PodIP, PodOS, PodReadinessGate, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate,
+    PodSecurityContext, PodSpec, PodStatus, PodTemplateSpec, PolicyRule, PortStatus, PortworxVolumeSource, Preconditions,
+    PreferredSchedulingTerm, PriorityClass, Probe, ProjectedVolumeSource, QuobyteVolumeSource, RBDPersistentVolumeSource,
+    RBDVolumeSource, ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus, ResourceAttributes, ResourceClaim,
+    ResourceFieldSelector, ResourceHealth, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, ResourceRequirements, ResourceRule,
+    ResourceStatus, Role, RoleBinding, RoleRef, RollingUpdateDaemonSet, RollingUpdateDeployment, SELinuxOptions, Scale,
+    ScaleIOPersistentVolumeSource, ScaleIOVolumeSource, ScaleSpec, ScaleStatus, ScopeSelector, ScopedResourceSelectorRequirement,
+    SeccompProfile, Secret, SecretEnvSource, SecretKeySelector, SecretProjection, SecretReference, SecretVolumeSource, SecurityContext,
+    SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview,
+    SelfSubjectRulesReviewSpec, Service, ServiceAccount, ServiceAccountTokenProjection, ServicePort, ServiceSpec, ServiceStatus,
+    SessionAffinityConfig, SleepAction, StorageClass, StorageOSPersistentVolumeSource, StorageOSVolumeSource, Subject,
+    SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus, SubjectRulesReviewStatus, SuccessPolicy, SuccessPolicyRule,
+    Sysctl, TCPSocketAction, Taint, TokenRequest, TokenRequestSpec, TokenRequestStatus, TokenReview, TokenReviewSpec, TokenReviewStatus,
+    Toleration, TopologySelectorLabelRequirement, TopologySelectorTerm, TopologySpreadConstraint, TypedLocalObjectReference,
+    TypedObjectReference, UncountedTerminatedPods, UserInfo, Volume, VolumeDevice, VolumeMount, VolumeMountStatus, VolumeNodeAffinity,
+    VolumeProjection, VolumeResourceRequirements, VsphereVirtualDiskVolumeSource, WeightedPodAffinityTerm, WindowsSecurityContextOptions;
 
 constexpr Field Namespace_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", NamespaceSpec).write(),
@@ -139,6 +139,11 @@ constexpr Field Job_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", JobSpec).write(),
     object("status", JobStatus).write()};
 constexpr Object Job{"io.k8s.api.batch.v1.Job", Job_f};
+
+constexpr Field CronJob_f[] = {
+    str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", CronJobSpec).write(),
+    object("status", CronJobStatus).write()};
+constexpr Object CronJob{"io.k8s.api.batch.v1.CronJob", CronJob_f};
 
 constexpr Field Lease_f[] = {
     str("kind").drop(), str("apiVersion").drop(), object("metadata", ObjectMeta).write(), object("spec", LeaseSpec).write()};
@@ -418,6 +423,16 @@ constexpr Field JobStatus_f[] = {
     integer32("succeeded").drop(), integer32("failed").drop(), integer32("terminating"), str("completedIndexes").drop(),
     str("failedIndexes"), object("uncountedTerminatedPods", UncountedTerminatedPods), integer32("ready")};
 constexpr Object JobStatus{"io.k8s.api.batch.v1.JobStatus", JobStatus_f};
+
+constexpr Field CronJobSpec_f[] = {
+    str("schedule").write().must(), str("timeZone"), integer64("startingDeadlineSeconds"), str("concurrencyPolicy").drop(),
+    boolean("suspend"), object("jobTemplate", JobTemplateSpec).write().must(), integer32("successfulJobsHistoryLimit"),
+    integer32("failedJobsHistoryLimit")};
+constexpr Object CronJobSpec{"io.k8s.api.batch.v1.CronJobSpec", CronJobSpec_f};
+
+constexpr Field CronJobStatus_f[] = {
+    objects("active", ObjectReference).drop(), time("lastScheduleTime"), time("lastSuccessfulTime")};
+constexpr Object CronJobStatus{"io.k8s.api.batch.v1.CronJobStatus", CronJobStatus_f};
 
 constexpr Field LeaseSpec_f[] = {
     str("holderIdentity"), integer32("leaseDurationSeconds"), micro_time("acquireTime"), micro_time("renewTime"),
@@ -899,6 +914,10 @@ constexpr Field UncountedTerminatedPods_f[] = {
     str("succeeded", Shape::kArray).drop(), str("failed", Shape::kArray).drop()};
 constexpr Object UncountedTerminatedPods{"io.k8s.api.batch.v1.UncountedTerminatedPods", UncountedTerminatedPods_f};
 
+constexpr Field JobTemplateSpec_f[] = {
+    object("metadata", ObjectMeta).write(), object("spec", JobSpec).write()};
+constexpr Object JobTemplateSpec{"io.k8s.api.batch.v1.JobTemplateSpec", JobTemplateSpec_f};
+
 constexpr Field CertificateSigningRequestCondition_f[] = {
     str("type").write().must(), str("status").write().must(), str("reason").drop(), str("message").drop(),
     time("lastUpdateTime").write(), time("lastTransitionTime").write()};
@@ -1364,6 +1383,7 @@ constexpr std::string_view ResourceQuota_short[] = {"quota"};
 constexpr std::string_view Deployment_short[] = {"deploy"};
 constexpr std::string_view ReplicaSet_short[] = {"rs"};
 constexpr std::string_view DaemonSet_short[] = {"ds"};
+constexpr std::string_view CronJob_short[] = {"cj"};
 constexpr std::string_view CertificateSigningRequest_short[] = {"csr"};
 constexpr std::string_view PriorityClass_short[] = {"pc"};
 constexpr std::string_view StorageClass_short[] = {"sc"};
@@ -1387,6 +1407,7 @@ constexpr Kind kBuiltin[] = {
     {"apps", "v1", "DaemonSet", "daemonsets", "daemonset", DaemonSet_short, true, true, false, &DaemonSet, false, true},
     {"apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", {}, true, false, false, &ControllerRevision},
     {"batch", "v1", "Job", "jobs", "job", {}, true, true, false, &Job, false, true},
+    {"batch", "v1", "CronJob", "cronjobs", "cronjob", CronJob_short, true, true, false, &CronJob, false, true},
     {"coordination.k8s.io", "v1", "Lease", "leases", "lease", {}, true, false, false, &Lease},
     {"rbac.authorization.k8s.io", "v1", "Role", "roles", "role", {}, true, false, false, &Role},
     {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "rolebinding", {}, true, false, false, &RoleBinding},

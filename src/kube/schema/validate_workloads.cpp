@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "kube/schema/causes.h"
+#include "kube/schema/cron.h"
 #include "kube/schema/label_selector.h"
 #include "kube/schema/syntax.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::string_view kNegative = "must be greater than or equal to 0";
 constexpr std::string_view kImmutable = "field is immutable";
+constexpr std::size_t kMaxCronJobName = 52;       // the name of its jobs has room for a time
 
 void not_negative(const Json& owner, const std::string& path, std::initializer_list<std::string_view> fields, Causes& causes) {
   for (const auto field : fields)
@@ -209,6 +211,23 @@ void validate_job(const Json& object, Causes& causes) {
   validate_job_spec(spec, "spec", true, causes);
 }
 
+void validate_cron_job(const Json& object, Causes& causes) {
+  const Json& spec = at(object, "spec");
+  if (const auto& name = text_at(at(object, "metadata"), "name"); name.size() > kMaxCronJobName)
+    causes.invalid("metadata.name", name, "must be no more than " + std::to_string(kMaxCronJobName) + " characters");
+  const auto& schedule = text_at(spec, "schedule");
+  if (schedule.empty()) causes.required("spec.schedule");
+  else if (schedule.find("TZ") != std::string::npos) causes.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+  else if (const auto parsed = CronSchedule::parse(schedule); !parsed) causes.invalid("spec.schedule", schedule, parsed.error().message);
+  // Schedules are in UTC; a table of zones is not shipped.
+  if (const Json& zone = at(spec, "timeZone"); !zone.is_null() && zone != "UTC" && zone != "Etc/UTC")
+    causes.invalid("spec.timeZone", zone, "only \"UTC\" and \"Etc/UTC\" are known to this server");
+  not_negative(spec, "spec", {"startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"}, causes);
+  if (const auto& policy = text_at(spec, "concurrencyPolicy"); policy != "Allow" && policy != "Forbid" && policy != "Replace")
+    causes.unsupported("spec.concurrencyPolicy", policy, {"Allow", "Forbid", "Replace"});
+  validate_job_spec(at(at(spec, "jobTemplate"), "spec"), "spec.jobTemplate.spec", false, causes);
+}
+
 void validate_revision(const Json& object, Causes& causes) {
   if (int_at(object, "revision") < 0) causes.invalid("revision", at(object, "revision"), kNegative);
   if (!at(object, "data").is_object()) causes.required("data", "data is mandatory");
@@ -239,11 +258,13 @@ void validate_workload(const Kind& kind, const Json& object, Causes& causes) {
   else if (kind.kind == "ReplicaSet") validate_replica_set(spec, causes);
   else if (kind.kind == "DaemonSet") validate_daemon_set(spec, causes);
   else if (kind.kind == "Job") validate_job(object, causes);
+  else if (kind.kind == "CronJob") validate_cron_job(object, causes);
   else validate_revision(object, causes);
 }
 
 void validate_workload_update(const Kind& kind, const Json& before, const Json& after, Causes& causes) {
   if (kind.kind == "Job") validate_job_update(at(before, "spec"), at(after, "spec"), at(before, "status"), causes);
+  else if (kind.kind == "CronJob") return;   // all of it may change
   else if (kind.kind != "ControllerRevision") same_selector(at(before, "spec"), at(after, "spec"), causes);
   else if (at(before, "data") != at(after, "data")) causes.invalid_raw("data", "runtime.RawExtension{...}", kImmutable);
 }

@@ -32,7 +32,7 @@ std::string wrong(const Kind& kind, const char* text) { return type_error(kind, 
 }  // namespace
 
 TEST_CASE("kinds are found by resource and by name") {
-  CHECK(kinds().size() == 33);
+  CHECK(kinds().size() == 34);
   const Kind* pods = find("", "v1", "pods");
   REQUIRE(pods != nullptr);
   CHECK(pods->kind == "Pod");

@@ -23,6 +23,7 @@ inline const kube::Resource kDeployments{"apps", "v1", "deployments"};
 inline const kube::Resource kReplicaSets{"apps", "v1", "replicasets"};
 inline const kube::Resource kDaemonSets{"apps", "v1", "daemonsets"};
 inline const kube::Resource kJobs{"batch", "v1", "jobs"};
+inline const kube::Resource kCronJobs{"batch", "v1", "cronjobs"};
 inline const kube::Resource kRevisions{"apps", "v1", "controllerrevisions"};
 
 // What an Event of the workload tells of an action once it is done. "" = nothing.
@@ -41,7 +42,7 @@ struct Action {
 // Everything about one workload.
 struct State {
   nlohmann::json parent;
-  std::vector<nlohmann::json> children;     // ReplicaSets or ControllerRevisions that it controls
+  std::vector<nlohmann::json> children;     // ReplicaSets, ControllerRevisions or Jobs that it controls
   std::vector<PodView> pods;                // that it controls, or (of a Deployment) that its ReplicaSets do
   std::vector<NodeView> nodes;              // for a DaemonSet
   std::set<std::string> taken;              // names in the namespace that children of others have

@@ -48,6 +48,7 @@ KINDS = [
     ("apps", "DaemonSet", "apps", "daemonsets", ["ds"], True, "status all"),
     ("apps", "ControllerRevision", "apps", "controllerrevisions", [], True, ""),
     ("batch", "Job", "batch", "jobs", [], True, "status all"),
+    ("batch", "CronJob", "batch", "cronjobs", ["cj"], True, "status all"),
     ("coordination", "Lease", "coordination.k8s.io", "leases", [], True, ""),
     ("rbac", "Role", "rbac.authorization.k8s.io", "roles", [], True, ""),
     ("rbac", "RoleBinding", "rbac.authorization.k8s.io", "rolebindings", [], True, ""),
