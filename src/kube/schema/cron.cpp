@@ -12,6 +12,8 @@ namespace kubeedge::kube::schema {
 namespace {
 
 constexpr std::int64_t kSearchSeconds = 5LL * 366 * 86400;
+constexpr int kMostDigits = 9999;            // no field has more
+constexpr std::size_t kMostQuoted = 40;
 constexpr std::array<std::string_view, 12> kMonths = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"};
 constexpr std::array<std::string_view, 7> kWeekdays = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
 
@@ -28,42 +30,47 @@ std::optional<int> number(const std::string& text, const FieldRule& rule) {
     for (std::size_t i = 0; i < kWeekdays.size(); ++i)
       if (text == kWeekdays[i]) return static_cast<int>(i);
   const auto value = base::to_int(text);
-  if (!value || *value < rule.low || *value > rule.high) return std::nullopt;
+  if (!value || *value < 0 || *value > kMostDigits) return std::nullopt;
   return static_cast<int>(*value);
 }
 
 // One of the comma's parts: "*", "5", "1-5", each with "/step".
 template <class Bits>
-bool take(Bits& bits, const std::string& part, const FieldRule& rule) {
+Result<void> take(Bits& bits, const std::string& part, const FieldRule& rule) {
+  const auto wrong = [&] { return base::error(Errc::kInvalidArgument, "the {} field \"{}\" is not valid", rule.name, part.substr(0, kMostQuoted)); };
   const auto slash = part.find('/');
   const std::string range = part.substr(0, slash);
   int low = rule.low, high = rule.high, step = 1;
   if (slash != std::string::npos) {
     const auto value = base::to_int(part.substr(slash + 1));
-    if (!value || *value < 1 || *value > rule.high) return false;
+    if (!value || *value < 1 || *value > kMostDigits) return wrong();
     step = static_cast<int>(*value);
   }
   if (range != "*" && range != "?") {
     const auto dash = range.find('-');
     const auto first = number(range.substr(0, dash), rule);
-    if (!first) return false;
+    if (!first) return wrong();
     low = *first;
     if (dash != std::string::npos) {
       const auto last = number(range.substr(dash + 1), rule);
-      if (!last || *last < low) return false;
+      if (!last) return wrong();
       high = *last;
     } else if (slash == std::string::npos) {
       high = low;
     }
+    // In Kubernetes' words.
+    if (low < rule.low) return base::error(Errc::kInvalidArgument, "beginning of range ({}) below minimum ({}): {}", low, rule.low, part.substr(0, kMostQuoted));
+    if (high > rule.high) return base::error(Errc::kInvalidArgument, "end of range ({}) above maximum ({}): {}", high, rule.high, part.substr(0, kMostQuoted));
+    if (low > high) return base::error(Errc::kInvalidArgument, "beginning of range ({}) beyond end of range ({}): {}", low, high, part.substr(0, kMostQuoted));
   }
-  for (int value = low; value <= high; value += step) bits.set(static_cast<std::size_t>(value) % bits.size());
-  return true;
+  for (int value = low; value <= high; value += step) bits.set(static_cast<std::size_t>(value));
+  return {};
 }
 
 template <class Bits>
 Result<void> parse_field(Bits& bits, const std::string& text, const FieldRule& rule) {
   for (const std::string& part : base::split(text, ','))
-    if (!take(bits, part, rule)) return base::error(Errc::kInvalidArgument, "the {} field \"{}\" is not valid", rule.name, part.substr(0, 40));
+    if (Result<void> taken = take(bits, part, rule); !taken) return taken;
   return {};
 }
 
@@ -97,7 +104,7 @@ Result<CronSchedule> CronSchedule::parse(std::string_view text) {
   if (!fields.empty() && fields[0].starts_with('@')) {
     if (fields.size() == 2 && fields[0] == "@every") {
       out.every_ = seconds_of(fields[1]);
-      if (out.every_ < 1) return base::error(Errc::kInvalidArgument, "\"{}\" is no duration of a second or more", fields[1].substr(0, 40));
+      if (out.every_ < 1) return base::error(Errc::kInvalidArgument, "\"{}\" is no duration of a second or more", fields[1].substr(0, kMostQuoted));
       return out;
     }
     static constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kNamed = {{
@@ -105,14 +112,14 @@ Result<CronSchedule> CronSchedule::parse(std::string_view text) {
         {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}}};
     for (const auto& named : kNamed)
       if (fields.size() == 1 && fields[0] == named.first) return parse(named.second);
-    return base::error(Errc::kInvalidArgument, "unrecognized descriptor: {}", fields[0].substr(0, 40));
+    return base::error(Errc::kInvalidArgument, "unrecognized descriptor: {}", fields[0].substr(0, kMostQuoted));
   }
   if (fields.size() != 5) return base::error(Errc::kInvalidArgument, "expected exactly 5 fields, found {}", fields.size());
   Result<void> fine = parse_field(out.minutes_, fields[0], {"minute", 0, 59});
   if (fine) fine = parse_field(out.hours_, fields[1], {"hour", 0, 23});
   if (fine) fine = parse_field(out.days_, fields[2], {"day-of-month", 1, 31});
   if (fine) fine = parse_field(out.months_, fields[3], {"month", 1, 12});
-  if (fine) fine = parse_field(out.weekdays_, fields[4], {"day-of-week", 0, 7});   // 7 is Sunday, too
+  if (fine) fine = parse_field(out.weekdays_, fields[4], {"day-of-week", 0, 6});
   if (!fine) return std::move(fine).error();
   out.any_day_ = fields[2].starts_with('*') || fields[2].starts_with('?');
   out.any_weekday_ = fields[4].starts_with('*') || fields[4].starts_with('?');
