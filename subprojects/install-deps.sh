@@ -4,7 +4,7 @@ set -eu
 packages="g++ meson ninja-build pkg-config ccache libasio-dev libwebsocketpp-dev protobuf-compiler libprotobuf-dev
   libsqlite3-dev sqlite3 libpaho-mqtt-dev libfmt-dev doctest-dev libssl-dev openssl libnghttp2-dev libhttp-parser-dev
   nlohmann-json3-dev libyaml-cpp-dev libcli11-dev zlib1g-dev python3 python3-cffi python3-prometheus-client python3-pytest curl
-  mosquitto mosquitto-clients containerd runc containernetworking-plugins busybox-static iptables nftables iproute2 procps"
+  mosquitto mosquitto-clients containerd runc containernetworking-plugins busybox-static libfaketime iptables nftables iproute2 procps"
 # Debian's kubectl clashes with one that is already there.
 command -v kubectl >/dev/null 2>&1 || packages="$packages kubernetes-client"
 [ "${1:-}" != --full ] || packages="$packages clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev etcd-server"

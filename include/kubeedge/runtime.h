@@ -18,7 +18,7 @@ namespace kubeedge {
 inline namespace v0 {
 
 class StoreThread;   // src/store: the process's one SQLite writer
-class BlockingPool;  // src/runtime: one thread for name resolution, mount, fsync, process start
+class BlockingPool;  // src/runtime: one thread for mount, fsync, process start
 
 // The library's sockets live on the program's loop, so both must be compiled against one asio and see one "which loop does
 // this thread run" (a program that keeps asio's symbols from the shared library does not: asio would crash).

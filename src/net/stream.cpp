@@ -1,7 +1,6 @@
 #include "net/stream.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +18,7 @@
 #include <asio/write.hpp>
 
 #include "base/text.h"
+#include "net/resolver.h"
 #include "net/tls.h"
 #include "runtime/timer.h"
 
@@ -328,11 +328,6 @@ class ConnectionStream final : public Stream {
   std::shared_ptr<Connection> connection_;
 };
 
-struct Address {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-};
-
 std::optional<Address> literal(const Endpoint& endpoint) {
   Address address;
   if (endpoint.port == 0 && endpoint.host.starts_with('/')) {
@@ -360,24 +355,6 @@ std::optional<Address> literal(const Endpoint& endpoint) {
   return std::nullopt;
 }
 
-// Blocking; runs on the blocking thread.
-Result<std::vector<Address>> resolve(const Endpoint& endpoint) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int code = getaddrinfo(endpoint.host.c_str(), std::to_string(endpoint.port).c_str(), &hints, &found);
-  if (code != 0) return base::error(Errc::kUnavailable, "cannot resolve {}: {}", endpoint.host, gai_strerror(code));
-  std::vector<Address> addresses;
-  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    Address address;
-    std::memcpy(&address.storage, at->ai_addr, at->ai_addrlen);
-    address.size = at->ai_addrlen;
-    addresses.push_back(address);
-  }
-  freeaddrinfo(found);
-  return addresses;
-}
-
 std::string endpoint_text(const Endpoint& endpoint) {
   return endpoint.port == 0 ? endpoint.host : fmt::format("{}:{}", endpoint.host, endpoint.port);
 }
@@ -398,13 +375,11 @@ class Dial final : public std::enable_shared_from_this<Dial> {
       runtime::post(runtime_, [self = shared_from_this()] { self->next_address(); });
       return;
     }
-    auto found = std::make_shared<Result<std::vector<Address>>>(std::vector<Address>{});
-    runtime_.run_blocking([found, endpoint = endpoint_] { *found = resolve(endpoint); },
-                          [self = shared_from_this(), found] {
-                            if (!*found) return self->finish(found->error());
-                            self->addresses_ = std::move(**found);
-                            self->next_address();
-                          });
+    Resolver::of(runtime_.executor()).resolve(runtime_.executor(), endpoint_, [self = shared_from_this()](Result<std::vector<Address>> found) {
+      if (!found) return self->finish(found.error());
+      self->addresses_ = std::move(*found);
+      self->next_address();
+    });
   }
 
  private:

@@ -69,7 +69,7 @@ struct DialOptions {
   Milliseconds dead_after{20'000};                    // TCP keepalive + TCP_USER_TIMEOUT: a dead peer is found within this
 };
 
-// Resolves on the blocking thread at each call, dials every address in turn.
+// Resolves (net/resolver.h) at each call, dials every address in turn.
 // Errors name the address and the reason; a certificate mismatch names the SANs that the certificate has.
 void dial(const Runtime& runtime, Endpoint endpoint, DialOptions options,
           unique_function<void(Result<std::unique_ptr<Stream>>)> done);

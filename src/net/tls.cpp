@@ -208,7 +208,10 @@ class Session final : public TlsSession {
   Io handshake() override {
     ERR_clear_error();
     const Io io = classify(SSL_do_handshake(ssl_));
-    if (io == Io::kDone) keep_peer();
+    if (io == Io::kDone) {
+      shaken_ = true;
+      keep_peer();
+    }
     return io == Io::kFailed && lost_ ? Io::kEnd : io;
   }
 
@@ -282,7 +285,7 @@ class Session final : public TlsSession {
   }
 
   Io ended() {
-    if (SSL_is_init_finished(ssl_) != 0) return Io::kEnd;
+    if (shaken_) return Io::kEnd;
     lost_ = true;
     failure_ = "the peer closed the connection during the handshake";
     return Io::kFailed;
@@ -296,6 +299,7 @@ class Session final : public TlsSession {
   std::optional<PeerCertificate> peer_;
   bool peer_kept_ = false;
   bool broken_ = false;   // no close_notify can follow
+  bool shaken_ = false;   // OpenSSL's own word for it is lost with the first error
   bool lost_ = false;     // the connection, not one of its sides, ended the handshake
 };
 

@@ -1,4 +1,4 @@
-// The one thread for work that blocks: name resolution, mount, fsync, cgroup writes, process start.
+// The one thread for work that blocks on the disk or the kernel: mount, fsync, cgroup writes, process start.
 #pragma once
 
 #include <condition_variable>

@@ -14,7 +14,7 @@ namespace kubeedge::edged {
 namespace {
 
 constexpr Milliseconds kRelist{1'000};           // how soon a container's end is seen
-constexpr Milliseconds kRelistAway{2'000};       // the runtime does not answer
+constexpr Milliseconds kRelistAway{500};         // the runtime does not answer: at boot it comes up beside us
 
 class Edged final : public PodRuntime, private NodePods {
  public:

@@ -50,9 +50,9 @@ bool over(const Json& pod, const std::string& policy, const ObservedPod& observe
 }  // namespace
 
 void Backoff::failed(std::int64_t now_ms) {
-  if (last_ms_ > 0 && now_ms - last_ms_ > kBackoffResetMs) delay_ms_ = 0;
+  if (now_ms - last_ms_ > kBackoffResetMs) delay_ms_ = 0;
   // The first failure waits for nothing, the second 10 s ...
-  allowed_at_ms_ = last_ms_ == 0 || delay_ms_ == 0 ? now_ms : now_ms + delay_ms_;
+  allowed_at_ms_ = now_ms + delay_ms_;
   delay_ms_ = delay_ms_ == 0 ? kBackoffFirstMs : std::min(delay_ms_ * 2, kBackoffMaxMs);
   last_ms_ = now_ms;
 }

@@ -13,6 +13,7 @@ using State = ObservedContainer::State;
 
 constexpr Milliseconds kRetryRuntime{2'000};      // the container runtime did not answer
 constexpr Milliseconds kRetryInputs{10'000};      // a ConfigMap, Secret or token is missing
+constexpr Milliseconds kTokenCheck{600'000};      // the longest time between two looks at a token
 constexpr Milliseconds kRetryPatch{5'000};
 constexpr const char* kDeadline = "DeadlineExceeded";
 constexpr std::size_t kMaxTerminationMessage = 4096;
@@ -143,7 +144,7 @@ void PodWorker::idle() {
   busy_ = false;
   publish();
   if (again_) return sync();
-  if (deadline_ms_ > now_ms()) retry(Milliseconds{deadline_ms_ - now_ms()});
+  if (deadline_ms_ > unix_ms()) retry(Milliseconds{deadline_ms_ - unix_ms()});
   if (inputs_due_ms_ > 0) retry(Milliseconds{std::max<std::int64_t>(1'000, inputs_due_ms_ - now_ms())});
 }
 
@@ -227,7 +228,7 @@ void PodWorker::check_deadline() {
   const std::string phase = text(member(pod_, "status", "phase"));
   if (limit_s <= 0 || !begun || !failure_reason_.empty() || phase == "Succeeded") return;
   deadline_ms_ = (*begun + limit_s) * 1000;
-  if (now_ms() < deadline_ms_ || (phase == "Failed" && text(member(pod_, "status", "reason")) != kDeadline)) return;
+  if (unix_ms() < deadline_ms_ || (phase == "Failed" && text(member(pod_, "status", "reason")) != kDeadline)) return;
   failure_reason_ = kDeadline;
   failure_message_ = "Pod was active on the node longer than the specified deadline";
   event("Normal", kDeadline, failure_message_);
@@ -256,7 +257,7 @@ void PodWorker::watch_containers() {
     if (one.state != State::kRunning || container == nullptr || watches_.contains(one.id) || ailing_.contains(one.id)) continue;
     const auto has = [&](const char* field) { return member(*container, field).is_object(); };
     if (!has("startupProbe") && !has("livenessProbe") && !has("readinessProbe") && !member(*container, "lifecycle", "postStart").is_object()) continue;
-    ContainerWatch::Before before{now_ms() - one.started_ns / 1'000'000, fresh_.erase(one.id) > 0, false, false};
+    ContainerWatch::Before before{age_ms(one.started_ns), fresh_.erase(one.id) > 0, false, false};
     for (const Json& known : items(member(pod_, "status", "containerStatuses"))) {
       if (!text(member(known, "containerID")).ends_with("://" + one.id)) continue;
       before.started = flag(member(known, "started"));
@@ -329,9 +330,11 @@ void PodWorker::fetch_token(const TokenNeed& need) {
                              } else {
                                self.inputs_.tokens[key] = value;
                                // Renewed at 80 % of its life, as kubelet does; not at once where it is over already: the cloud's clock and
-                               // ours may differ, and the pod does not wait for them.
+                               // ours may differ, and the pod does not wait for them. Asked for again meanwhile, which costs a look into
+                               // the store, in case the clock was wrong.
                                const auto end = base::from_rfc3339(text(member(token, "status", "expirationTimestamp")));
-                               self.need_inputs_by(std::max(end ? *end * 1000 - life * 200 : self.now_ms() + life * 800, self.now_ms() + kRetryInputs.count()));
+                               const std::int64_t left = end ? *end * 1000 - self.unix_ms() - life * 200 : life * 800;
+                               self.need_inputs_by(self.now_ms() + std::clamp(left, std::int64_t{kRetryInputs.count()}, std::int64_t{kTokenCheck.count()}));
                              }
                              self.fetched();
                            }));
@@ -419,8 +422,12 @@ bool PodWorker::start_one(const Actions& actions) {
     const ObservedContainer* last = observed_.container(name);
     Backoff& backoff = restarts_[name];
     if (last != nullptr && last->state == State::kExited && counted_[name] != last->id) {
-      if (counted_[name].empty() && last->restart_count > 0) backoff = Backoff::after(last->restart_count, last->finished_ns / 1'000'000);
-      backoff.failed(std::max(last->finished_ns / 1'000'000, now_ms() - kBackoffMaxMs));
+      // What went down with its sandbox (a reboot) did not fail: it is started at once.
+      if (last->sandbox_id == observed_.sandboxes.front().id) {
+        const std::int64_t finished = now_ms() - std::min(age_ms(last->finished_ns), kBackoffMaxMs);
+        if (counted_[name].empty() && last->restart_count > 0) backoff = Backoff::after(last->restart_count, finished);
+        backoff.failed(finished);
+      }
       counted_[name] = last->id;
     }
     const auto pull = pulls_.find(text(member(*wanted, "image")));
@@ -775,7 +782,7 @@ StatusInputs PodWorker::status_inputs() const {
   inputs.host_ip = node_.host_ip;
   inputs.failure_reason = failure_reason_;
   inputs.failure_message = failure_message_;
-  inputs.now_unix_s = now_ms() / 1000;
+  inputs.now_unix_s = unix_ms() / 1000;
   return inputs;
 }
 
@@ -840,7 +847,7 @@ void PodWorker::event(const char* type, const char* reason, const std::string& m
   // The same words again and again say nothing new.
   if (last_event_ == std::string(reason) + message) return;
   last_event_ = std::string(reason) + message;
-  const std::string time = base::rfc3339(now_ms() / 1000);
+  const std::string time = base::rfc3339(unix_ms() / 1000);
   const std::string name = fmt::format("{}.{}", pod_name(pod_), base::random_hex(8));
   const Json event = {{"apiVersion", "v1"},
                       {"kind", "Event"},

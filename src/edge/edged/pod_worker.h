@@ -99,7 +99,11 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   PodFacts facts() const;
   std::string folder() const;
   std::string log_folder() const;
-  std::int64_t now_ms() const { return node_.runtime.clock().unix_ms(); }
+  // What waits goes by the steady clock: a host's clock jumps (1970 after a boot without a battery), a wait must not.
+  std::int64_t now_ms() const { return node_.runtime.clock().steady().count(); }
+  std::int64_t unix_ms() const { return node_.runtime.clock().unix_ms(); }
+  // How long ago the runtime says that something was, in ms; a time that is still to come (our clock is behind) is now.
+  std::int64_t age_ms(std::int64_t stamp_ns) const { return std::max<std::int64_t>(0, unix_ms() - stamp_ns / 1'000'000); }
   SandboxSpec sandbox_spec(std::uint32_t attempt) const { return {&pod_, attempt, log_folder()}; }
   void log(LogLevel level, const std::string& line) const;
 
@@ -131,7 +135,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::set<std::string> stopped_sandboxes_;
   std::string failure_reason_, failure_message_, last_event_;
   std::int64_t inputs_due_ms_ = 0;                     // when they must be fetched again: a token's renewal, something missing; 0 = never
-  std::int64_t deadline_ms_ = 0;                       // activeDeadlineSeconds; 0 = none, or not started yet
+  std::int64_t deadline_ms_ = 0;                       // activeDeadlineSeconds, Unix; 0 = none, or not started yet
   std::int64_t wake_ms_ = 0;                           // when wake_ fires; 0 = it does not run
   std::vector<std::string> killing_;                   // being stopped now, with this grace period
   std::int64_t killing_grace_ = 0;

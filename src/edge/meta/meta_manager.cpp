@@ -328,16 +328,24 @@ void MetaManager::request_token(const std::string& ns, const std::string& servic
   // Upstream's key is a Go-syntax dump; the same text lets a Go edge take the file over.
   auto key = fmt::format("\"{}\"/\"{}\"/[]string{{{}}}/{}/v1.BoundObjectReference{{Kind:\"Pod\", APIVersion:\"v1\", Name:\"{}\", UID:\"{}\"}}",
                          service_account, ns, audiences, seconds, pod_name, pod_uid);
-  if (auto row = impl_->local(key)) {
-    if (auto token = ValidatedJson::parse(*row)) {
+  std::optional<Bytes> stored = impl_->local(key);
+  if (stored) {
+    if (auto token = ValidatedJson::parse(*stored)) {
       auto until = base::from_rfc3339(token->string_at({"status", "expirationTimestamp"}).value_or(""));
       auto life = token->int_at({"spec", "expirationSeconds"}).value_or(seconds);
       auto now = impl_->now_ms() / 1000;
-      if (until && now < *until - life / 5 && now - (*until - life) < 24 * 3600) return done({std::move(row), {}});
+      if (until && now < *until - life / 5 && now - (*until - life) < 24 * 3600) return done({std::move(stored), {}});
+    } else {
+      stored.reset();
     }
   }
   impl_->ask("query", ns + "/serviceaccounttoken/" + service_account, std::move(token_request), kRemoteQueryTimeout,
-             {key, "serviceaccounttoken", "authentication.k8s.io/v1", "TokenRequest"}, std::move(done));
+             {key, "serviceaccounttoken", "authentication.k8s.io/v1", "TokenRequest"},
+             [stored = std::move(stored), done = std::move(done)](MetaResult<Bytes> answer) mutable {
+               // No word from the cloud: a pod starts with the token that there is, be it over. Whom it is for is away as well.
+               const bool unanswered = !answer && answer.error.reason.empty();
+               done(unanswered && stored ? MetaResult<Bytes>{std::move(stored), {}} : std::move(answer));
+             });
 }
 
 void MetaManager::drop_tokens(const std::string& pod_uid) {
