@@ -20,6 +20,7 @@ from lab import Lab, free_port, until  # noqa: E402
 from prom import Page  # noqa: E402
 from services import Server, certificates, endpoint, rule  # noqa: E402
 
+FAULTS = int(os.environ.get("KUBEEDGE_KILLS", "100" if os.environ.get("KUBEEDGE_TIER") == "full" else "6"))
 SEED = int(os.environ.get("KUBEEDGE_SEED", time.time_ns() % 1_000_000))
 dice = random.Random(SEED)
 MIB = 1024 * 1024
@@ -226,8 +227,19 @@ def c04_nothing_is_lost(world):
             edge()
         del sink.refuses["/up"]
 
+    def cloud():
+        lab.kill("cloudcore")
+        time.sleep(dice.uniform(0, 1))
+        world.cloud_up()
+
+    def both():
+        lab.kill("cloudcore")
+        edge()
+        world.cloud_up()
+
     steps = [edge, edge_while_the_cloud_is_away, broker_again, target, edge, broker_again]
     dice.shuffle(steps)
+    steps = [*steps, *dice.choices([edge, cloud, both, broker_again, target, edge_while_the_cloud_is_away], k=max(FAULTS, 6))][:FAULTS]
     for step in steps:
         time.sleep(dice.uniform(0.5, 1.5))
         step()
@@ -235,11 +247,11 @@ def c04_nothing_is_lost(world):
         ledger.stop()
     last = [(path, f"{ledger.topic} {ledger.acknowledged[-1]}") for path, ledger in ledgers]
     for path, text in last:
-        world.arrives(path, text, seconds=45)
+        world.arrives(path, text, seconds=45 + FAULTS)
     again = [check(world, path, ledger) for path, ledger in ledgers]
     until(20, "the queue is empty", lambda: world.rows() == 0)
     total = sum(len(ledger.acknowledged) for _, ledger in ledgers)
-    print(f"seed {SEED}: {' '.join(step.__name__ for step in steps)}: {total} acknowledged, 0 lost, in order, {sum(again)} came again")
+    print(f"seed {SEED}: {' '.join(step.__name__ for step in steps[:20])}: {total} acknowledged, 0 lost, in order, {sum(again)} came again")
 
 
 def refused_for_good(world):
