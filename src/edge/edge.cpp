@@ -214,6 +214,7 @@ Result<void> Edge::Impl::create() {
   node = std::make_unique<edge::NodeAgent>(runtime, *meta, std::move(node_options), [this] { return runtime_state(); }, [this] { return hub->local_ip(); });
 
   meta->set_link(hub.get());
+  hub->add_observer(meta.get());
   meta->set_device_sink(twin.get());
   if (pods) {
     meta->set_pod_sink(pods.get());

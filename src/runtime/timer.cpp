@@ -3,13 +3,23 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
+#include "runtime/ringing_clock.h"
+
 namespace kubeedge::runtime {
 
 struct Timer::Impl : std::enable_shared_from_this<Timer::Impl> {
-  explicit Impl(const Runtime& runtime) : timer(runtime.executor()) {}
+  explicit Impl(const Runtime& runtime) : timer(runtime.executor()), clock(dynamic_cast<const RingingClock*>(&runtime.clock())) {}
   asio::steady_timer timer;
+  const RingingClock* clock;
   unique_function<void()> fire;
   std::uint64_t generation = 0;  // a handler of an earlier start() finds another number and does nothing
+
+  void ring(std::uint64_t started) {
+    if (generation != started || !fire) return;
+    unique_function<void()> call = std::move(fire);
+    fire = nullptr;
+    call();  // may start() again or destroy the Timer
+  }
 };
 
 Timer::Timer(const Runtime& runtime) : impl_(std::make_shared<Impl>(runtime)) {}
@@ -28,13 +38,14 @@ Timer& Timer::operator=(Timer&& other) noexcept {
 void Timer::start(Milliseconds after, unique_function<void()> fire) {
   impl_->fire = std::move(fire);
   const std::uint64_t generation = ++impl_->generation;
+  if (impl_->clock != nullptr) {
+    return impl_->clock->ring_at(impl_->clock->steady() + after, [weak = std::weak_ptr(impl_), generation] {
+      if (const auto impl = weak.lock()) impl->ring(generation);
+    });
+  }
   impl_->timer.expires_after(after);
   impl_->timer.async_wait([weak = std::weak_ptr(impl_), generation](const auto& failed) {
-    const auto impl = weak.lock();
-    if (!impl || failed || impl->generation != generation || !impl->fire) return;
-    unique_function<void()> call = std::move(impl->fire);
-    impl->fire = nullptr;
-    call();  // may start() again or destroy the Timer
+    if (const auto impl = weak.lock(); impl && !failed) impl->ring(generation);
   });
 }
 

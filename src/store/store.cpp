@@ -60,6 +60,8 @@ class SqliteStore final : public Store {
   void heal();
   bool writable();
   void drop_damaged();
+  void take_over_foreign();
+  void change_id(std::vector<Statement> batch, std::vector<RowName> dropped);
   void name_lost(const std::vector<RowName>& rows) const;
   void announce(const std::string& before);
 
@@ -306,13 +308,17 @@ void SqliteStore::drop_damaged() {
     for (const GuardedTable& table : tables_)
       if (table.name == row.table)
         for (Statement& drop : drop_statements(table, row.key)) batch.push_back(std::move(drop));
+  change_id(std::move(batch), std::move(fresh));
+}
+
+void SqliteStore::change_id(std::vector<Statement> batch, std::vector<RowName> dropped) {
   const std::string id = base::uuid4();
   batch.push_back(set_id(id));
-  write(std::move(batch), [weak = std::weak_ptr(self_), fresh, id](Result<void> result) {
+  write(std::move(batch), [weak = std::weak_ptr(self_), dropped = std::move(dropped), id](Result<void> result) {
     const auto self = weak.lock();
     if (!self) return;
     if (!result) return base::log((*self)->runtime_.log(), LogLevel::kError, "store", "{}", result.error().message);   // it stays out of sight
-    for (const RowName& row : fresh) (*self)->dropping_.erase(row);
+    for (const RowName& row : dropped) (*self)->dropping_.erase(row);
     const std::string before = std::exchange((*self)->id_, id);
     (*self)->announce(before);
   });
@@ -324,7 +330,16 @@ void SqliteStore::check_next() {
   auto lost = scan(reader_, table, false);
   if (!lost && reader_.corrupt()) return heal();
   if (lost) damaged_.insert(lost->begin(), lost->end());
+  std::vector<Row> foreign;
+  const Statement marked{"SELECT 1 FROM main.ke_store WHERE key = ?1", {std::string(kForeignWrites)}};
+  if (reader_.run(marked, &foreign) && !foreign.empty()) take_over_foreign();
   if (!damaged_.empty()) drop_damaged();
+}
+
+// What another program deleted has left no checksum to miss it by.
+void SqliteStore::take_over_foreign() {
+  base::log(runtime_.log(), LogLevel::kInfo, "store", "database {}: another program wrote to it; the cloud is asked for all", path_);
+  change_id({{"DELETE FROM main.ke_store WHERE key = ?1", {std::string(kForeignWrites)}}}, {});
 }
 
 }  // namespace

@@ -571,7 +571,8 @@ void EdgeController::snapshot(const NodeId& node, std::vector<Message>& messages
   for (const auto& key : of->second) {
     const Impl::Pod& pod = impl_->pods.at(key);
     const auto slash = key.find('/');
-    const bool known = impl_->records.find(node, pod.uid).has_value();
+    const auto record = impl_->records.find(node, pod.uid);
+    const bool known = record && record->resource_version != "0";
     messages.push_back(impl_->down(known || pod.terminating ? "update" : "insert", key.substr(0, slash) + "/pod/" + key.substr(slash + 1), pod));
   }
 }

@@ -1,7 +1,6 @@
-// CloudHub: the WSS endpoint (upstream's 10000), sessions, connect-time resend and routing of up messages.
+// CloudHub: the WSS endpoint (upstream's 10000). Who is let in becomes one of the HubSessions.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,36 +8,12 @@
 #include <kubeedge/runtime.h>
 
 #include "base/metrics.h"
-#include "cloud/hub/node_session.h"
+#include "cloud/hub/hub_sessions.h"
 #include "cloud/hub/revocations.h"
 #include "cloud/ports/edge_link.h"
 #include "kube/client/kube_client.h"
-#include "net/http.h"
-#include "pki/pki.h"
 
 namespace kubeedge::cloud {
-
-// How often a connected node is compared with its sync records (upstream's SyncController: 5 s).
-inline constexpr Milliseconds kResyncInterval{5'000};
-inline constexpr const char* kStoreIdHeader = "Kubeedge-Store-Id";
-inline constexpr const char* kStoreIdAnnotation = "libkubeedge.io/store-id";
-
-struct HubOptions {
-  pki::KeyPair ca, server;
-  net::Endpoint listen{"0.0.0.0", 10000};
-  std::size_t node_limit = 1000;
-  SessionOptions session;
-  std::string cloud_ip;          // annotation "cloudcore"; "" = the address that the edge dialled
-  std::string api_ca_pem;        // answer to k8s/ca.crt
-};
-
-// Which sink takes what an edge sends (hub-protocol 2.3). All must outlive the hub.
-struct HubSinks {
-  UpstreamSink* edge = nullptr;
-  UpstreamSink* device = nullptr;
-  UpstreamSink* router = nullptr;          // absent: what it would get is dropped, and confirmed
-  std::vector<NodeSnapshot*> snapshots;
-};
 
 // Lives on the runtime's executor.
 class HubServer final : public EdgeLink {

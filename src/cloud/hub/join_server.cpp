@@ -130,7 +130,7 @@ struct JoinServer::Impl : std::enable_shared_from_this<JoinServer::Impl> {
       if (!self) return;
       if (!revoked) return self->refuse(responder, 503, id.str(), revoked.error().message);
       // A joining machine may have an empty store: what the records say of the name's last owner does not hold.
-      self->records.clear(id, std::move(reply));
+      self->records.reset(id, std::move(reply));
     });
   }
 };

@@ -22,7 +22,7 @@ struct JoinOptions {
   int edge_certificate_days = 365;
 };
 
-// Lives on the runtime's executor. A join with a token clears the node's sync records; for a name with a live
+// Lives on the runtime's executor. A join with a token sets the node's sync records to 0; for a name with a live
 // connection it is refused (409) unless the header X-Takeover is given; the node's older certificates are revoked by it.
 class JoinServer {
  public:

@@ -117,6 +117,7 @@ std::optional<Message> NodeSession::on_ack(const MessageId& parent, Milliseconds
 }
 
 void NodeSession::on_time(Milliseconds now) {
+  std::vector<const Flight*> again;
   for (auto it = flights_.begin(); it != flights_.end();) {
     Flight& flight = it->second;
     if (flight.resend_at > now) {
@@ -129,10 +130,12 @@ void NodeSession::on_time(Milliseconds now) {
       continue;
     }
     flight.resend_at = now + options_.resend_after;
-    ++counters_.resent;
-    sends_.push_back(flight.message);
+    again.push_back(&flight);
     ++it;
   }
+  std::sort(again.begin(), again.end(), [](const Flight* a, const Flight* b) { return a->number < b->number; });
+  for (const Flight* flight : again) sends_.push_back(flight->message);
+  counters_.resent += again.size();
   pump(now);
 }
 
@@ -174,7 +177,7 @@ void NodeSession::pump(Milliseconds now) {
 void NodeSession::launch(Message message, std::string uid, bool answer, Milliseconds now) {
   sends_.push_back(message);
   std::string id = message.id.str();
-  flights_[std::move(id)] = Flight{std::move(message), std::move(uid), answer, now + options_.resend_after};
+  flights_[std::move(id)] = Flight{std::move(message), std::move(uid), answer, now + options_.resend_after, ++launched_};
 }
 
 }  // namespace kubeedge::cloud

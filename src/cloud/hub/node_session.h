@@ -76,6 +76,7 @@ class NodeSession {
     std::string uid;
     bool answer = false;
     Milliseconds resend_at{0};
+    std::uint64_t number = 0;   // resends keep the order of the sends
   };
   struct Waiting {
     Message message;
@@ -90,6 +91,7 @@ class NodeSession {
   bool begun_ = false;
   bool overflowed_ = false;
   std::map<std::string, Flight> flights_;     // by message id
+  std::uint64_t launched_ = 0;
   std::list<Waiting> queue_;                  // at most one a UID
   std::vector<Message> sends_;
   Counters counters_;

@@ -49,9 +49,15 @@ class SyncRecords {
   virtual std::vector<NodeId> nodes() const = 0;            // that have records
   virtual std::optional<SyncRecord> find(const NodeId& node, const std::string& uid) const = 0;
   virtual std::vector<SyncRecord> all(const NodeId& node) const = 0;
+  // It is being sent: whether the acknowledgement comes or not, the node may hold it from now on. Creates a missing record
+  // with version "0", at once; `record`'s own version is not looked at.
+  virtual void offered(const NodeId& node, SyncRecord record) = 0;
   virtual void acknowledged(const NodeId& node, SyncRecord record) = 0;   // create if missing, set the version
   virtual void removed(const NodeId& node, const std::string& uid) = 0;
-  virtual void clear(const NodeId& node, unique_function<void()> done) = 0;  // store id changed, joined with a token
+  virtual void clear(const NodeId& node, unique_function<void()> done) = 0;  // the node is gone
+  // What the node holds is unknown (another store, a join with a token): every version becomes "0", so that all that lives
+  // is sent again. The records stay: what is gone meanwhile needs its delete, in case the edge has it still.
+  virtual void reset(const NodeId& node, unique_function<void()> done) = 0;
 };
 
 // Asked at connect, and every kResyncInterval for a connected node: all that this node should have.

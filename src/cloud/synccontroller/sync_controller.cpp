@@ -27,7 +27,7 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
     std::string stored_version;   // there
     bool busy = false;
     bool queued = false;
-    std::vector<std::shared_ptr<unique_function<void()>>> when_gone;
+    std::vector<std::shared_ptr<unique_function<void()>>> when_settled;   // a clear() or reset() waits
   };
   using Key = std::pair<NodeId, std::string>;
 
@@ -126,9 +126,8 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
     if (it == entries.end()) return;
     Entry& entry = it->second;
     if (!settled(entry)) return touch(key, entry);
-    if (entry.wanted) return;
-    auto waiting = std::move(entry.when_gone);
-    entries.erase(it);
+    auto waiting = std::exchange(entry.when_settled, {});
+    if (!entry.wanted) entries.erase(it);
     for (auto& done : waiting)
       if (done.use_count() == 1 && *done) (*done)();
   }
@@ -195,6 +194,20 @@ struct SyncController::Impl : std::enable_shared_from_this<SyncController::Impl>
     client.create(resource(record), ns(record), name(key), "", Bytes(base::dump_json(object)), std::move(done));
   }
 
+  // `done` comes when the API has all of it.
+  void change_all(const NodeId& node, void (*change)(Entry&), unique_function<void()> done) {
+    // Every entry holds a share of `last`; whoever lets the last share go runs `done`.
+    auto last = std::make_shared<unique_function<void()>>(std::move(done));
+    bool any = false;
+    for (auto it = entries.lower_bound({node, ""}); it != entries.end() && it->first.first == node; ++it) {
+      any = true;
+      change(it->second);
+      it->second.when_settled.push_back(last);
+      touch(it->first, it->second);
+    }
+    if (!any) runtime::post(runtime, [last] { (*last)(); });
+  }
+
   std::unique_ptr<kube::Informer> watch(const kube::Resource& what, bool Impl::*synced) {
     std::weak_ptr<Impl> weak = weak_from_this();
     kube::Informer::Handlers handlers;
@@ -250,13 +263,21 @@ std::vector<SyncRecord> SyncController::all(const NodeId& node) const {
   return records;
 }
 
+void SyncController::offered(const NodeId& node, SyncRecord record) {
+  const Impl::Key key{node, record.uid};
+  if (const auto known = impl_->entries.find(key); known != impl_->entries.end() && known->second.wanted) return;
+  record.resource_version = "0";
+  acknowledged(node, std::move(record));
+  impl_->arm(Milliseconds{0});   // an object must not be at the edge without a record for long
+}
+
 void SyncController::acknowledged(const NodeId& node, SyncRecord record) {
   const Impl::Key key{node, record.uid};
   Impl::Entry& entry = impl_->entries[key];
   entry.record = std::move(record);
   entry.wanted = true;
-  // A clear() that still waited for this entry has done its work: the record is a new one.
-  for (auto& done : std::exchange(entry.when_gone, {}))
+  // A clear() or reset() that still waited for this entry has done its work: the record is a new one.
+  for (auto& done : std::exchange(entry.when_settled, {}))
     if (done.use_count() == 1) runtime::post(impl_->runtime, [done] { (*done)(); });
   impl_->touch(key, entry);
 }
@@ -270,17 +291,11 @@ void SyncController::removed(const NodeId& node, const std::string& uid) {
 }
 
 void SyncController::clear(const NodeId& node, unique_function<void()> done) {
-  // Every entry holds a share of `last`; whoever lets the last share go runs `done`.
-  auto last = std::make_shared<unique_function<void()>>(std::move(done));
-  std::vector<Impl::Key> keys;
-  for (auto it = impl_->entries.lower_bound({node, ""}); it != impl_->entries.end() && it->first.first == node; ++it) keys.push_back(it->first);
-  for (const auto& key : keys) {
-    Impl::Entry& entry = impl_->entries[key];
-    entry.wanted = false;
-    entry.when_gone.push_back(last);
-    impl_->touch(key, entry);
-  }
-  if (keys.empty()) runtime::post(impl_->runtime, [last] { (*last)(); });
+  impl_->change_all(node, [](Impl::Entry& entry) { entry.wanted = false; }, std::move(done));
+}
+
+void SyncController::reset(const NodeId& node, unique_function<void()> done) {
+  impl_->change_all(node, [](Impl::Entry& entry) { entry.record.resource_version = "0"; }, std::move(done));
 }
 
 }  // namespace kubeedge::cloud

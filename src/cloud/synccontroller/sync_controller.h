@@ -24,9 +24,11 @@ class SyncController final : public SyncRecords {
   std::vector<NodeId> nodes() const override;
   std::optional<SyncRecord> find(const NodeId& node, const std::string& uid) const override;
   std::vector<SyncRecord> all(const NodeId& node) const override;
+  void offered(const NodeId& node, SyncRecord record) override;
   void acknowledged(const NodeId& node, SyncRecord record) override;
   void removed(const NodeId& node, const std::string& uid) override;
   void clear(const NodeId& node, unique_function<void()> done) override;
+  void reset(const NodeId& node, unique_function<void()> done) override;
 
  private:
   struct Impl;

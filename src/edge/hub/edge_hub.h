@@ -1,4 +1,4 @@
-// EdgeHub: joins, dials the hub, moves messages. The driver of Link and join().
+// EdgeHub: joins, dials the hub, moves messages. The driver of join(); HubLink runs the link.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,7 @@
 #include <kubeedge/edge_hub.h>
 
 #include "base/metrics.h"
+#include "edge/hub/hub_link.h"
 #include "edge/hub/join.h"
 #include "edge/ports/cloud_link.h"
 

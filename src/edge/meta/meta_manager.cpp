@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/peer_log.h"
 #include "base/text.h"
+#include "edge/meta/message_order.h"
 #include "wire/message_codec.h"
 #include "wire/resource_path.h"
 #include "wire/validated_json.h"
@@ -70,6 +71,10 @@ MetaError status_error(const json& error) {
   return out;
 }
 
+std::uint64_t version_of(const Message& message) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, base::to_int(message.resource_version).value_or(0)));
+}
+
 MetaResult<Bytes> failure(std::string reason, std::string message) { return {std::nullopt, {std::move(reason), std::move(message)}}; }
 
 }  // namespace
@@ -90,7 +95,8 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
   CloudLink* link = nullptr;
   PodSink* pods = nullptr;
   DeviceSink* devices = nullptr;
-  std::uint64_t acks = 0, refused = 0;   // of the cloud's messages
+  std::optional<MessageOrder> order;     // once somebody tells of connections
+  std::uint64_t acks = 0, refused = 0, outdated = 0;   // of the cloud's messages
 
   std::int64_t now_ms() const { return runtime.clock().unix_ms(); }
 
@@ -135,6 +141,10 @@ struct MetaManager::Impl : std::enable_shared_from_this<Impl> {
       return send_error(in, "the content is no JSON object");
     std::optional<ValidatedJson> value;
     if (object && object->is_object()) value = *object;
+    if (order && value && !order->admit(value->string_at({"metadata", "uid"}).value_or(""), version_of(in), remove)) {
+      ++outdated;
+      return acknowledge(in);
+    }
     auto batch = remove ? delete_statements(*path, value) : store_statements(*path, *value);
     write(std::move(batch), [this, in = std::move(in), path = *path, value](Result<void> result) {
       if (!result) return send_error(in, result.error().message);   // no ACK: the cloud sends it again
@@ -285,9 +295,12 @@ void MetaManager::on_message(Message message) {
       message.resource);
 }
 
+void MetaManager::on_link(bool) { impl_->order.emplace(); }
+
 void MetaManager::collect(base::MetricsPage& page) const {
   page.counter("kubeedge_metamanager_acks_total", "The cloud's messages acknowledged, each after its commit", impl_->acks);
   page.counter("kubeedge_metamanager_refused_messages_total", "The cloud's messages not taken: no object, or not stored", impl_->refused);
+  page.counter("kubeedge_metamanager_outdated_messages_total", "The cloud's messages that came twice or were overtaken: acknowledged, not applied", impl_->outdated);
 }
 
 std::optional<Bytes> MetaManager::local(const std::string& key) const { return impl_->local(key); }

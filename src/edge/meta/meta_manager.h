@@ -21,7 +21,7 @@ inline constexpr Milliseconds kRemoteQueryTimeout{60'000};
 inline constexpr Milliseconds kLeaseTimeout{10'000};
 
 // `store` must outlive it. Lives on the runtime's executor.
-class MetaManager final : public MetaClient, public MessageSink {
+class MetaManager final : public MetaClient, public MessageSink, public LinkObserver {
  public:
   static std::unique_ptr<MetaManager> create(const Runtime& runtime, store::Store& store, NodeId node);
   ~MetaManager() override;
@@ -34,6 +34,8 @@ class MetaManager final : public MetaClient, public MessageSink {
 
   // MessageSink: insert, update, delete from the cloud, and answers nobody waits for any more.
   void on_message(Message message) override;
+  // LinkObserver: only who tells of connections gets the guard of message_order.h.
+  void on_link(bool up) override;
   void collect(base::MetricsPage& page) const;
 
   // MetaClient

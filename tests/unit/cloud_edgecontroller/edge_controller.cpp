@@ -58,8 +58,16 @@ class FakeRecords final : public cloud::SyncRecords {
       for (const auto& [uid, record] : of->second) all.push_back(record);
     return all;
   }
+  void offered(const NodeId& node, cloud::SyncRecord record) override {
+    record.resource_version = "0";
+    records[node].try_emplace(record.uid, record);
+  }
   void acknowledged(const NodeId& node, cloud::SyncRecord record) override { records[node][record.uid] = record; }
   void removed(const NodeId& node, const std::string& uid) override { records[node].erase(uid); }
+  void reset(const NodeId& node, unique_function<void()> done) override {
+    for (auto& [uid, record] : records[node]) record.resource_version = "0";
+    done();
+  }
   void clear(const NodeId& node, unique_function<void()> done) override {
     records[node].clear();
     done();

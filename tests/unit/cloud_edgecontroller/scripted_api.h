@@ -113,6 +113,7 @@ class ScriptedApi final : public kube::KubeClient {
       asio::post(loop_, [done = std::make_shared<Done<kube::ObjectList>>(std::move(done)), error = errors.front()] { (*done)(error); });
       return errors.pop_front();
     }
+    listed_[resource.plural + " " + options.label_selector] = events_.size();
     kube::ObjectList result{std::to_string(version_), {}};
     for (const auto& [key, object] : objects_[resource.plural])
       if (selected(object, options.label_selector)) result.items.emplace_back(object.dump());
@@ -122,6 +123,8 @@ class ScriptedApi final : public kube::KubeClient {
                                      unique_function<void(kube::WatchEvent)> on_event, unique_function<void(kube::ApiError)>) override {
     auto follower = std::make_shared<Follower>(Follower{resource.plural, options.label_selector, std::move(on_event)});
     followers_.push_back(follower);
+    // What happened since the list.
+    for (std::size_t i = listed_[resource.plural + " " + options.label_selector]; i < events_.size(); ++i) tell(follower, events_[i]);
     return std::make_unique<Held>(std::move(follower));
   }
   void create(const kube::Resource& resource, const std::string& ns, const std::string& name, const std::string& subresource, Bytes object,
@@ -181,18 +184,24 @@ class ScriptedApi final : public kube::KubeClient {
     const json labels = object["metadata"].value("labels", json::object());
     return labels.contains(selector.substr(0, equals)) && labels[selector.substr(0, equals)] == selector.substr(equals + 1);
   }
+  struct Event {
+    std::string plural;
+    json before, after;
+  };
   void tell(const std::string& plural, const json& before, const json& after) {
-    for (const auto& weak : followers_) {
-      const auto follower = weak.lock();
-      if (!follower || follower->plural != plural) continue;
-      const bool was = before.is_object() && selected(before, follower->selector),
-                 is = after.is_object() && selected(after, follower->selector);
-      if (!was && !is) continue;
-      const auto type = !is ? kube::WatchEventType::kDeleted : was ? kube::WatchEventType::kModified : kube::WatchEventType::kAdded;
-      asio::post(loop_, [weak, event = kube::WatchEvent{type, Bytes((after.is_object() ? after : before).dump())}] {
-        if (const auto alive = weak.lock()) alive->on_event(event);
-      });
-    }
+    events_.push_back({plural, before, after});
+    for (const auto& weak : followers_) tell(weak, events_.back());
+  }
+  void tell(const std::weak_ptr<Follower>& weak, const Event& event) {
+    const auto follower = weak.lock();
+    if (!follower || follower->plural != event.plural) return;
+    const bool was = event.before.is_object() && selected(event.before, follower->selector),
+               is = event.after.is_object() && selected(event.after, follower->selector);
+    if (!was && !is) return;
+    const auto type = !is ? kube::WatchEventType::kDeleted : was ? kube::WatchEventType::kModified : kube::WatchEventType::kAdded;
+    asio::post(loop_, [weak, told = kube::WatchEvent{type, Bytes((event.after.is_object() ? event.after : event.before).dump())}] {
+      if (const auto alive = weak.lock()) alive->on_event(told);
+    });
   }
 
   template <class Act>
@@ -226,6 +235,8 @@ class ScriptedApi final : public kube::KubeClient {
   asio::io_context& loop_;
   std::map<std::string, std::map<std::string, json>> objects_;
   std::vector<std::weak_ptr<Follower>> followers_;
+  std::vector<Event> events_;
+  std::map<std::string, std::size_t> listed_;   // by plural and selector: the events that the last list knew
   int version_ = 0, made_ = 0;
 };
 

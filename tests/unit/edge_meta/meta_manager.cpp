@@ -197,3 +197,37 @@ TEST_CASE_FIXTURE(Fixture, "a patch answer becomes the pod row, but brings no de
   CHECK(meta->local("default/pod/web")->str().find(R"("phase":"Running")") != std::string::npos);
   CHECK(meta->local("default/podpatch/web"));
 }
+
+TEST_CASE_FIXTURE(Fixture, "a doubled or overtaken message of one connection is acknowledged and not applied; the next connection starts anew") {
+  const auto pod = [](const char* operation, const char* version, const char* uid) {
+    Message message;
+    message.id = MessageId(std::string(operation) + version + uid);
+    message.group = "resource";
+    message.source = "edgecontroller";
+    message.operation = operation;
+    message.resource = "default/pod/web";
+    message.resource_version = version;
+    message.content = Bytes(std::string(R"({"metadata":{"name":"web","namespace":"default","uid":")") + uid + R"(","labels":{"v":")" + version + R"("}}})");
+    return message;
+  };
+  const auto held = [&] {
+    settle();
+    const auto row = meta->local("default/pod/web");
+    return row ? row->str() : std::string();
+  };
+  meta->on_link(true);
+  meta->on_message(pod("insert", "10", "a"));
+  meta->on_message(pod("update", "9", "a"));
+  CHECK(held().find(R"("v":"10")") != std::string::npos);
+  meta->on_message(pod("delete", "11", "a"));
+  meta->on_message(pod("update", "10", "a"));
+  CHECK(held().empty());
+  meta->on_message(pod("insert", "12", "b"));
+  meta->on_message(pod("insert", "10", "a"));
+  CHECK(held().find(R"("uid":"b")") != std::string::npos);
+  CHECK(link.sent.size() == 6);
+  meta->on_link(false);
+  meta->on_link(true);
+  meta->on_message(pod("update", "8", "b"));   // a cloud from a backup
+  CHECK(held().find(R"("v":"8")") != std::string::npos);
+}

@@ -202,6 +202,23 @@ TEST_CASE("damage while the store is open: not served, dropped, told once; an up
   CHECK(losses == 2);
 }
 
+TEST_CASE("what a person deletes while the store is open has no checksum to be missed by: the store counts as another all the same") {
+  const TempFile file;
+  const std::string id = fill(file);
+  Open db(file);
+  REQUIRE(db.opened);
+  int losses = 0;
+  db.store().on_loss([&] { ++losses; });
+  file.by_hand("DELETE FROM meta WHERE key = 'default/configmap/c6'");
+  db.store().check_next();
+  db.settle();
+  CHECK(losses == 1);
+  CHECK(db.store().id() != id);
+  for (int i = 0; i < 3; ++i) db.store().check_next();
+  db.settle();
+  CHECK(losses == 1);
+}
+
 TEST_CASE("the only copy is refused, and the error names the row") {
   const TempFile file;
   fill(file);
