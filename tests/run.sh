@@ -72,6 +72,12 @@ step build/release meson_build build --werror -Dtests=disabled && {
 }
 if [ "$tier" = full ]; then
   if wanted clang; then CXX=clang++-14 step build/clang meson_build build-clang --werror; fi
+  if wanted model; then
+    CXX=clang++-14 step build/model meson_build build-clang --werror && {
+      step model/repair env KUBEEDGE_ROUNDS=100 timeout 3000 build-clang/tests/unit/repair/test-repair
+      step model/power_cut env KUBEEDGE_ROUNDS=100 timeout 3000 build-clang/tests/unit/store/test-store -tc='a power cut*'
+    }
+  fi
   if wanted tsan; then
     step build/tsan meson_build build-tsan -Dbuildtype=debug -Doptimization=1 -Db_sanitize=thread -Db_lundef=false -Ddaemons=disabled -Dexamples=disabled &&
       for test in build-tsan/tests/unit/*/test-*; do [ -f "$test" ] && [ -x "$test" ] && step "tsan/${test##*/test-}" timeout 600 "$test"; done
